@@ -1,0 +1,283 @@
+package archive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+
+	"bkfs/archive/chunk"
+	"bkfs/archive/index"
+	"bkfs/archive/pack"
+	"bkfs/archive/page"
+	"bkfs/archive/seal"
+	"bkfs/archive/store"
+
+	"github.com/maypok86/otter/v2"
+)
+
+const (
+	blobCacheBytes = 64 << 20
+	pageCacheBytes = 24 << 20
+)
+
+// chunks is the deduplicating store of chunks: data goes to one packer, pages
+// to another; reading finds a chunk wherever it is, also before it is durable.
+type chunks struct {
+	keys   *seal.Keys
+	index  *index.Index
+	reader *pack.Reader
+	log    *slog.Logger
+	// maxChunk bounds a chunk and so an extent, in bytes.
+	maxChunk uint64
+
+	data, meta *packer
+	blobs      *otter.Cache[blobKey, *openBlob]
+	pages      *otter.Cache[chunk.ID, []byte]
+
+	mu    sync.Mutex
+	packs map[pack.ID]packInfo // the pack set: what an index hit may be in
+	// recent is the packs that came since the paged pack set was written; the
+	// journal or a root names the first named of them.
+	recent []packRecord
+	named  int
+	bytes  counters
+}
+
+// packInfo is what the pack set tells of a pack.
+type packInfo struct {
+	kind pack.Kind
+	size uint32
+}
+
+type packRecord struct {
+	id pack.ID
+	packInfo
+}
+
+// counters counts what went through since the repository was opened, in bytes.
+type counters struct {
+	offered, new uint64
+}
+
+type blobKey struct {
+	pack   pack.ID
+	record uint32
+}
+
+// An openBlob is a blob's payload. Its chunks are checked against their ids
+// when they are first read.
+type openBlob struct {
+	payload []byte
+	mu      sync.Mutex
+	checked map[uint32]struct{} // by start
+}
+
+func newChunks(st store.Store, keys *seal.Keys, ix *index.Index, maxChunk int, epoch uint32, log *slog.Logger) *chunks {
+	c := &chunks{keys: keys, index: ix, log: log, maxChunk: uint64(maxChunk), packs: make(map[pack.ID]packInfo)}
+	c.data = newPacker(c, st, pack.KindData, epoch)
+	c.meta = newPacker(c, st, pack.KindMeta, epoch)
+	c.reader = pack.NewReader(unsavedPacks{st, c}, keys)
+	c.blobs = otter.Must(&otter.Options[blobKey, *openBlob]{
+		MaximumWeight: blobCacheBytes,
+		Weigher:       func(_ blobKey, b *openBlob) uint32 { return uint32(len(b.payload)) + 128 },
+	})
+	c.pages = otter.Must(&otter.Options[chunk.ID, []byte]{
+		MaximumWeight: pageCacheBytes,
+		Weigher:       func(_ chunk.ID, p []byte) uint32 { return uint32(len(p)) + 128 },
+	})
+	return c
+}
+
+// unsavedPacks is the store with the packs that are still in memory.
+type unsavedPacks struct {
+	store.Store
+	c *chunks
+}
+
+func (u unsavedPacks) Get(ctx context.Context, name string, off int64, p []byte) error {
+	if u.c.data.readUnsaved(name, off, p) || u.c.meta.readUnsaved(name, off, p) {
+		return nil
+	}
+	return u.Store.Get(ctx, name, off, p)
+}
+
+// put stores a chunk unless it is there already.
+func (c *chunks) put(ctx context.Context, kind chunk.Kind, data []byte) (chunk.ID, error) {
+	id := chunk.ID(c.keys.ChunkID(byte(kind), data))
+	p := c.data
+	if kind == chunk.KindPage {
+		p = c.meta
+	}
+	stored, err := p.put(ctx, id, data)
+	if err != nil {
+		return id, fmt.Errorf("store chunk: %w", err)
+	}
+	if kind == chunk.KindData {
+		c.mu.Lock()
+		c.bytes.offered += uint64(len(data))
+		if stored {
+			c.bytes.new += uint64(len(data))
+		}
+		c.mu.Unlock()
+	}
+	return id, nil
+}
+
+// PutPage implements page.Sink.
+func (c *chunks) PutPage(ctx context.Context, data []byte) (chunk.ID, error) {
+	id, err := c.put(ctx, chunk.KindPage, data)
+	if err == nil {
+		c.pages.Set(id, data)
+	}
+	return id, err
+}
+
+// Page implements page.Source.
+func (c *chunks) Page(ctx context.Context, id chunk.ID) ([]byte, error) {
+	return c.pages.Get(ctx, id, otter.LoaderFunc[chunk.ID, []byte](func(ctx context.Context, id chunk.ID) ([]byte, error) {
+		data, err := c.get(ctx, chunk.KindPage, id)
+		if err != nil {
+			return nil, err
+		}
+		return append([]byte(nil), data...), nil
+	}))
+}
+
+// get returns a chunk's bytes, verified. They are shared: nobody changes them.
+func (c *chunks) get(ctx context.Context, kind chunk.Kind, id chunk.ID) ([]byte, error) {
+	for range 2 {
+		place, data, err := c.locate(kind, id)
+		if err != nil {
+			return nil, err
+		}
+		if data != nil {
+			return data, nil
+		}
+		data, err = c.at(ctx, kind, id, place)
+		if errors.Is(err, store.ErrNotExist) {
+			continue // its pack has just moved from memory to the store
+		}
+		return data, err
+	}
+	return nil, damaged(fmt.Sprintf("chunk %s: its pack is missing", id), nil)
+}
+
+// locate finds where a chunk is, or its bytes when they are in no pack yet.
+func (c *chunks) locate(kind chunk.Kind, id chunk.ID) (pack.Place, []byte, error) {
+	p := c.data
+	if kind == chunk.KindPage {
+		p = c.meta
+	}
+	if place, data, ok := p.unsaved(id); ok {
+		return place, data, nil
+	}
+	place, ok, err := c.index.Get(id)
+	if err != nil {
+		return pack.Place{}, nil, fmt.Errorf("look up chunk %s: %w", id, err)
+	}
+	if !ok {
+		// Between the two look-ups it may have become durable the other way.
+		if place, data, ok := p.unsaved(id); ok {
+			return place, data, nil
+		}
+		return pack.Place{}, nil, damaged(fmt.Sprintf("chunk %s is in no pack", id), nil)
+	}
+	return place, nil, nil
+}
+
+// at reads a chunk from its place and checks that it is the one.
+func (c *chunks) at(ctx context.Context, kind chunk.Kind, id chunk.ID, place pack.Place) ([]byte, error) {
+	b, err := c.blobs.Get(ctx, blobKey{place.Pack, place.Record}, otter.LoaderFunc[blobKey, *openBlob](
+		func(ctx context.Context, _ blobKey) (*openBlob, error) {
+			payload, err := c.reader.Blob(ctx, nil, place)
+			if err != nil {
+				return nil, err
+			}
+			return &openBlob{payload: payload, checked: make(map[uint32]struct{}, 1)}, nil
+		}))
+	if err != nil {
+		return nil, fmt.Errorf("read chunk %s: %w", id, err)
+	}
+	end := uint64(place.Start) + uint64(place.Length)
+	if end > uint64(len(b.payload)) {
+		return nil, damaged(fmt.Sprintf("chunk %s is outside its blob", id), nil)
+	}
+	data := b.payload[place.Start:end:end]
+	b.mu.Lock()
+	_, ok := b.checked[place.Start]
+	b.mu.Unlock()
+	if !ok {
+		if chunk.ID(c.keys.ChunkID(byte(kind), data)) != id {
+			return nil, damaged(fmt.Sprintf("chunk %s has other content", id), nil)
+		}
+		b.mu.Lock()
+		b.checked[place.Start] = struct{}{}
+		b.mu.Unlock()
+	}
+	return data, nil
+}
+
+// has tells whether a chunk is durable in a live pack.
+func (c *chunks) has(id chunk.ID) (bool, error) {
+	_, ok, err := c.index.Get(id)
+	return ok, err
+}
+
+// added notes a pack that has become durable.
+func (c *chunks) added(r packRecord) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, known := c.packs[r.id]; known {
+		return
+	}
+	c.packs[r.id] = r.packInfo
+	c.recent = append(c.recent, r)
+}
+
+// takeFresh returns the packs that nothing durable names yet.
+func (c *chunks) takeFresh() []packRecord {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	fresh := slices.Clone(c.recent[c.named:])
+	c.named = len(c.recent)
+	return fresh
+}
+
+// recentFrom returns the recent packs from the nth on.
+func (c *chunks) recentFrom(n int) []packRecord {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.recent[n:])
+}
+
+// moved says that the first n recent packs are in the paged set.
+func (c *chunks) moved(n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.recent = slices.Clone(c.recent[n:])
+	c.named = max(0, c.named-n)
+}
+
+// flush makes every chunk that was put before durable.
+func (c *chunks) flush(ctx context.Context) error {
+	return errors.Join(c.data.flush(ctx), c.meta.flush(ctx))
+}
+
+// unsavedBytes is what the chunks in memory will take in the store.
+func (c *chunks) unsavedBytes() int64 { return c.data.unsavedBytes() + c.meta.unsavedBytes() }
+
+// asDamage turns what the packages below call damage into ErrDamaged.
+func asDamage(err error) error {
+	for _, target := range []error{pack.ErrDamaged, page.ErrDamaged, seal.ErrAuth, store.ErrCorrupt, store.ErrNotExist} {
+		if errors.Is(err, target) && !errors.Is(err, ErrDamaged) {
+			return fmt.Errorf("%w: %w", ErrDamaged, err)
+		}
+	}
+	if errors.Is(err, store.ErrQuota) && !errors.Is(err, ErrNoSpace) {
+		return fmt.Errorf("%w: %w", ErrNoSpace, err)
+	}
+	return err
+}

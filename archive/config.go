@@ -1,0 +1,232 @@
+package archive
+
+import (
+	"bytes"
+	"context"
+	"crypto/hmac"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"bkfs/archive/chunk"
+	"bkfs/archive/seal"
+	"bkfs/archive/store"
+)
+
+// The two copies of the config, and the bounds of one.
+const (
+	configName   = "config"
+	configCopy   = "config-copy"
+	configMax    = 4 << 20
+	configMagic  = "bkfs repository config\n"
+	configMACTag = "\nmac "
+)
+
+// A Config is a repository's plaintext header: what is needed before there is
+// a key. Until Verify has succeeded it may have been written by anybody.
+type Config struct {
+	Format       int               `json:"format"`
+	ID           seal.RepositoryID `json:"id"`
+	Suite        string            `json:"suite"`
+	Chunker      chunk.Params      `json:"chunker"`
+	Created      time.Time         `json:"created"`
+	Generation   uint64            `json:"generation"` // rises with every change
+	Epoch        uint32            `json:"epoch"`      // of the repository key
+	Incompatible []string          `json:"incompatible_features"`
+	Slots        []json.RawMessage `json:"slots"`
+
+	copies []configBytes // highest generation first
+}
+
+// configBytes is one copy of a config as it was read.
+type configBytes struct {
+	name       string
+	body       []byte // what the MAC covers
+	mac        []byte
+	generation uint64
+}
+
+// ReadConfig reads a repository's config. Errors are ErrNoRepository,
+// ErrFormat and ErrDamaged.
+func ReadConfig(ctx context.Context, st store.Store) (*Config, error) {
+	var copies []configBytes
+	var damage, format error
+	missing := 0
+	for _, name := range []string{configName, configCopy} {
+		data, err := readWhole(ctx, st, name, configMax)
+		switch {
+		case errors.Is(err, store.ErrNotExist):
+			missing++
+			continue
+		case err != nil:
+			return nil, fmt.Errorf("read %s: %w", name, asDamage(err))
+		}
+		c, err := splitConfig(name, data)
+		if err == nil {
+			var parsed *Config
+			if parsed, err = parseConfig(c.body); err == nil {
+				c.generation = parsed.Generation
+				copies = append(copies, c)
+				continue
+			}
+		}
+		if errors.Is(err, ErrFormat) {
+			format = err
+		} else {
+			damage = damaged(name, err)
+		}
+	}
+	switch {
+	case missing == 2:
+		return nil, ErrNoRepository
+	case format != nil:
+		return nil, format
+	case len(copies) == 0:
+		return nil, damage
+	}
+	slices.SortStableFunc(copies, func(a, b configBytes) int {
+		return int(int64(b.generation) - int64(a.generation))
+	})
+	cfg, err := parseConfig(copies[0].body)
+	if err != nil {
+		return nil, err
+	}
+	cfg.copies = copies
+	return cfg, nil
+}
+
+func readWhole(ctx context.Context, st store.Store, name string, limit int64) ([]byte, error) {
+	info, err := st.Stat(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	if info.Size > limit {
+		return nil, fmt.Errorf("%s has %d bytes: %w", name, info.Size, store.ErrCorrupt)
+	}
+	data := make([]byte, info.Size)
+	return data, st.Get(ctx, name, 0, data)
+}
+
+func splitConfig(name string, data []byte) (configBytes, error) {
+	rest, ok := bytes.CutPrefix(data, []byte(configMagic))
+	if !ok {
+		return configBytes{}, errors.New("not a bkfs config")
+	}
+	at := bytes.LastIndex(rest, []byte(configMACTag))
+	if at < 0 {
+		return configBytes{}, errTruncated
+	}
+	mac, err := hex.DecodeString(string(bytes.TrimSuffix(rest[at+len(configMACTag):], []byte("\n"))))
+	if err != nil || len(mac) != 32 {
+		return configBytes{}, errTruncated
+	}
+	return configBytes{name: name, body: rest[:at], mac: mac}, nil
+}
+
+func parseConfig(body []byte) (*Config, error) {
+	var version struct {
+		Format int `json:"format"`
+	}
+	if err := json.Unmarshal(body, &version); err != nil {
+		return nil, fmt.Errorf("parse config: %w", err)
+	}
+	if version.Format != seal.Format {
+		return nil, fmt.Errorf("repository has format %d, this program knows format %d: %w", version.Format, seal.Format, ErrFormat)
+	}
+	var c Config
+	if err := json.Unmarshal(body, &c); err != nil {
+		return nil, fmt.Errorf("parse config: %w", err)
+	}
+	if c.Suite != seal.Suite {
+		return nil, fmt.Errorf("repository has cipher suite %q: %w", c.Suite, ErrFormat)
+	}
+	if len(c.Incompatible) > 0 {
+		return nil, fmt.Errorf("repository needs features %q: %w", c.Incompatible, ErrFormat)
+	}
+	return &c, nil
+}
+
+// Verify checks that the holder of the repository key wrote the config. The
+// highest generation with a valid MAC wins and becomes c. ErrDamaged says that
+// no copy has one: it was changed, or the key is of another repository.
+func (c *Config) Verify(key *seal.Key) error {
+	keys, err := seal.NewKeys(key, c.ID)
+	if err != nil {
+		return err
+	}
+	defer keys.Destroy()
+	for _, b := range c.copies {
+		want := keys.ConfigMAC(b.body)
+		if !hmac.Equal(want[:], b.mac) {
+			continue
+		}
+		v, err := parseConfig(b.body)
+		if err != nil {
+			return err
+		}
+		if v.ID != c.ID {
+			continue
+		}
+		v.copies = c.copies
+		*c = *v
+		return nil
+	}
+	return damaged("config: somebody without the key changed it", nil)
+}
+
+// Create makes a repository in an empty store.
+func Create(ctx context.Context, st store.Store, key *seal.Key, id seal.RepositoryID, slots []json.RawMessage) (*Config, error) {
+	if _, err := ReadConfig(ctx, st); !errors.Is(err, ErrNoRepository) {
+		if err == nil || errors.Is(err, ErrDamaged) || errors.Is(err, ErrFormat) {
+			err = ErrExist
+		}
+		return nil, fmt.Errorf("create repository: %w", err)
+	}
+	c := &Config{
+		Format: seal.Format, ID: id, Suite: seal.Suite, Chunker: chunk.DefaultParams(),
+		Created: time.Now().UTC().Truncate(time.Second), Incompatible: []string{},
+		Generation: 1, Slots: slots,
+	}
+	return c, c.write(ctx, st, key)
+}
+
+// UpdateSlots replaces the key slots: it reads the config again, verifies it,
+// and raises its generation.
+func UpdateSlots(ctx context.Context, st store.Store, key *seal.Key, slots []json.RawMessage) (*Config, error) {
+	c, err := ReadConfig(ctx, st)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.Verify(key); err != nil {
+		return nil, err
+	}
+	c.Generation++
+	c.Slots = slots
+	return c, c.write(ctx, st, key)
+}
+
+// write stores both copies, one after the other: one of them is always whole.
+func (c *Config) write(ctx context.Context, st store.Store, key *seal.Key) error {
+	body, err := json.MarshalIndent(c, "", "  ")
+	if err != nil {
+		return fmt.Errorf("write config: %w", err)
+	}
+	keys, err := seal.NewKeys(key, c.ID)
+	if err != nil {
+		return err
+	}
+	defer keys.Destroy()
+	mac := keys.ConfigMAC(body)
+	data := slices.Concat([]byte(configMagic), body, []byte(configMACTag), []byte(hex.EncodeToString(mac[:])), []byte("\n"))
+	c.copies = nil
+	for _, name := range []string{configName, configCopy} {
+		if err := st.Replace(ctx, name, data); err != nil {
+			return fmt.Errorf("write %s: %w", name, asDamage(err))
+		}
+		c.copies = append(c.copies, configBytes{name: name, body: body, mac: mac[:], generation: c.Generation})
+	}
+	return nil
+}

@@ -1,0 +1,132 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+
+	"bkfs/archive"
+	"bkfs/archive/store"
+	"bkfs/archive/store/local"
+	"bkfs/cmd/daemon"
+)
+
+// app is one run of the program: what all commands share.
+type app struct {
+	term    *terminal
+	ask     prompter
+	getenv  func(string) string
+	secrets secretSources
+
+	repositoryFlag string
+	unlockDevice   string
+	verbose        bool
+	memory         memoryLock
+	pinUsed        bool
+}
+
+func (a *app) log() *slog.Logger {
+	level := slog.LevelWarn
+	if a.verbose {
+		level = slog.LevelDebug
+	}
+	return slog.New(slog.NewTextHandler(a.term.err, &slog.HandlerOptions{Level: level}))
+}
+
+func (a *app) runtimeDirs() []string { return daemon.RuntimeDirs(a.getenv) }
+func (a *app) stateDir() string      { return daemon.StateDir(a.getenv) }
+
+// cacheDir is for indexes of readers, which may be deleted at any time.
+func (a *app) cacheDir() string {
+	if d := a.getenv("XDG_CACHE_HOME"); filepath.IsAbs(d) {
+		return filepath.Join(d, "bkfs")
+	}
+	return filepath.Join(a.home(), ".cache", "bkfs")
+}
+
+func (a *app) home() string {
+	if h := a.getenv("HOME"); h != "" {
+		return h
+	}
+	return "/"
+}
+
+// repositoryPath is -r, BKFS_REPOSITORY or the default, made absolute.
+func (a *app) repositoryPath() (string, error) {
+	path := a.repositoryFlag
+	if path == "" {
+		path = a.getenv("BKFS_REPOSITORY")
+	}
+	if path == "" {
+		data := a.getenv("XDG_DATA_HOME")
+		if !filepath.IsAbs(data) {
+			data = filepath.Join(a.home(), ".local", "share")
+		}
+		path = filepath.Join(data, "bkfs", "repository")
+	}
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return "", fmt.Errorf("find the repository: %w", err)
+	}
+	return abs, nil
+}
+
+// repository is one that is there, still locked.
+type repository struct {
+	path   string
+	store  store.Store
+	config *archive.Config
+}
+
+func (a *app) repository(ctx context.Context) (*repository, error) {
+	path, err := a.repositoryPath()
+	if err != nil {
+		return nil, err
+	}
+	switch fi, err := os.Stat(path); {
+	case errors.Is(err, os.ErrNotExist):
+		return nil, fmt.Errorf("%s: %w", shown(path), archive.ErrNoRepository)
+	case err != nil:
+		return nil, fmt.Errorf("open the repository: %w", err)
+	case !fi.IsDir():
+		return nil, fmt.Errorf("%s isn't a directory: %w", shown(path), archive.ErrNoRepository)
+	}
+	st, err := local.New(path)
+	if err != nil {
+		return nil, fmt.Errorf("open the repository: %w", err)
+	}
+	config, err := archive.ReadConfig(ctx, st)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", shown(path), err)
+	}
+	return &repository{path, st, config}, nil
+}
+
+// daemonFor finds the process that has the repository mounted for writing.
+func (a *app) daemonFor(r *repository) (*daemon.Client, error) {
+	return daemon.ForRepository(a.runtimeDirs(), r.config.ID, r.path)
+}
+
+// helper prepares another process of this program. It runs what is running
+// now, even after an update has replaced the file.
+func helper(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, selfPath(), args...)
+	cmd.Args[0] = "bkfs"
+	return cmd
+}
+
+func selfPath() string {
+	const running = "/proc/self/exe"
+	if _, err := os.Stat(running); err == nil {
+		return running
+	}
+	path, err := os.Executable()
+	if err != nil {
+		return "bkfs"
+	}
+	return path
+}

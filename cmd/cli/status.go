@@ -1,0 +1,108 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
+
+	"bkfs/cmd/daemon"
+)
+
+func (a *app) statusCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "status",
+		Short: "Show whether the repository is mounted, and how it is",
+		Long: `Show whether the repository is mounted, where, since when, its archives, and files
+that couldn't be written, if any. This never asks for a key: of a repository that
+isn't mounted it shows only what isn't encrypted.`,
+		Example: "  bkfs status\n  bkfs status --json | jq -r .mounts[0].mountpoint",
+		Args:    arguments(0, 0, ""),
+		RunE:    func(cmd *cobra.Command, _ []string) error { return a.status(cmd.Context()) },
+	}
+}
+
+// statusAnswer is what status --json prints.
+type statusAnswer struct {
+	Repository string         `json:"repository"`
+	ID         string         `json:"id"`
+	Format     int            `json:"format"`
+	Created    time.Time      `json:"created"`
+	Slots      []string       `json:"slot_types"`
+	Mounts     []daemon.Hello `json:"mounts"` // the writer first
+	*daemon.Status
+}
+
+func (a *app) status(ctx context.Context) error {
+	r, err := a.repository(ctx)
+	if err != nil {
+		return err
+	}
+	answer := statusAnswer{
+		Repository: r.path, ID: r.config.ID.String(), Format: r.config.Format, Created: r.config.Created,
+		Slots: slotTypes(r), Mounts: []daemon.Hello{},
+	}
+	writer, err := a.daemonFor(r)
+	if err != nil && !errors.Is(err, daemon.ErrNoDaemon) {
+		return err
+	}
+	if writer != nil {
+		answer.Mounts = append(answer.Mounts, writer.Hello)
+	}
+	ask := writer
+	for _, c := range daemon.All(a.runtimeDirs()) {
+		if c.Hello.ReadOnly && c.Hello.ID == r.config.ID && c.Hello.Repository == r.path {
+			answer.Mounts = append(answer.Mounts, c.Hello)
+			if ask == nil {
+				ask = c
+			}
+		}
+	}
+	if ask != nil {
+		answer.Status = &daemon.Status{}
+		if err := ask.Call(ctx, daemon.Request{Op: daemon.OpStatus}, nil, answer.Status); err != nil {
+			return err
+		}
+	}
+	return a.term.answer(answer, func() { a.showStatus(answer) })
+}
+
+func (a *app) showStatus(s statusAnswer) {
+	a.term.print("repository  %s", shown(s.Repository))
+	a.term.print("id          %s, format %d, made %s", s.ID, s.Format, s.Created.Local().Format("2006-01-02"))
+	a.term.print("opened by   %s", join(s.Slots))
+	if len(s.Mounts) == 0 {
+		a.term.print("mounted     no")
+		return
+	}
+	for _, m := range s.Mounts {
+		how := "read-write"
+		if m.ReadOnly {
+			how = "read-only"
+		}
+		a.term.print("mounted     at %s, %s, by process %d, since %s", shown(m.Mountpoint), how, m.PID, humanize.Time(m.Since))
+	}
+	a.term.print("free        %s of %s", size(s.Available), size(s.Total))
+	for _, p := range s.Problems {
+		a.term.print("PROBLEM     %s", shown(p))
+	}
+	if len(s.Archives) == 0 {
+		a.term.print("archives    none yet: make a directory in the mount")
+		return
+	}
+	table := [][]string{{"\nARCHIVE", "SIZE", "FILES", "CHANGED", "SNAPSHOTS", "LAST"}}
+	for _, r := range s.Archives {
+		last := "never"
+		if r.LastSnapshot != nil {
+			last = humanize.Time(*r.LastSnapshot)
+		}
+		name, changed := shown(r.Name), humanize.Time(r.Changed)
+		if r.Removed {
+			name, changed = name+" (removed)", ""
+		}
+		table = append(table, []string{name, size(r.Bytes), humanize.Comma(int64(r.Inodes)), changed, humanize.Comma(int64(r.Snapshots)), last})
+	}
+	a.term.table(table)
+}

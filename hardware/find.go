@@ -1,0 +1,130 @@
+package hardware
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	"bkfs/keyring"
+)
+
+// finding is what one device answered to an inspection.
+type finding struct {
+	device device
+	answer *answer
+	err    error
+}
+
+// inspect asks every device side by side what it is and which of the credentials it made.
+func (t *Tokens) inspect(ctx context.Context, devices []device, r request) []finding {
+	out := make([]finding, len(devices))
+	slots := make(chan struct{}, maxAtOnce)
+	var wg sync.WaitGroup
+	for i, d := range devices {
+		wg.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			r := r
+			r.Op, r.Device = opInspect, d.at.Path
+			a, err := t.call(ctx, t.options.ProbeTimeout, &r)
+			out[i] = finding{d, a, err}
+		})
+	}
+	wg.Wait()
+	return out
+}
+
+// Find asks every device silently which of the credentials it made. Matches that are certain come alone; a token
+// that does not answer silent questions is named only when there is none. When nothing matches and a device could
+// not be asked, the error is a *ProbeError.
+func (t *Tokens) Find(ctx context.Context, credentials []keyring.FIDO2) ([]keyring.Match, error) {
+	if len(credentials) == 0 || t.spec.None() {
+		return nil, nil
+	}
+	references, err := refer(credentials)
+	if err != nil {
+		return nil, err
+	}
+	devices, faults := t.devices(ctx)
+	findings := t.inspect(ctx, devices, request{Credentials: references})
+	if ctx.Err() != nil {
+		return nil, ended(ctx)
+	}
+	var certain, possible []keyring.Match
+	for _, f := range findings {
+		if f.err != nil {
+			faults = append(faults, fmt.Errorf("token %s: %w", f.device.label(), f.err))
+			continue
+		}
+		for i, v := range f.answer.Verdicts {
+			m := keyring.Match{Device: f.device.name, Product: f.device.at.Product, Credential: i}
+			switch verdict(v) {
+			case mine:
+				certain = append(certain, m)
+			case unclear:
+				possible = append(possible, m)
+			}
+		}
+	}
+	matches := certain
+	if len(matches) == 0 {
+		matches = possible
+	}
+	return matches, t.outcome(len(matches) > 0, faults)
+}
+
+func refer(credentials []keyring.FIDO2) ([]reference, error) {
+	if len(credentials) > maxCredentials {
+		return nil, fmt.Errorf("look for a token: %d credentials, at most %d", len(credentials), maxCredentials)
+	}
+	out := make([]reference, len(credentials))
+	for i, c := range credentials {
+		if c.RPID == "" || len(c.RPID) > maxRPID || len(c.CredentialID) == 0 || len(c.CredentialID) > maxCredentialID {
+			return nil, fmt.Errorf("look for a token: credential %d cannot be one", i)
+		}
+		out[i] = reference{c.RPID, c.CredentialID}
+	}
+	return out, nil
+}
+
+// outcome tells of devices that could not be asked: aside when another one matched, else as the error. A device
+// that does not do FIDO2 is no fault.
+func (t *Tokens) outcome(matched bool, faults []error) error {
+	var left []error
+	for _, err := range faults {
+		switch {
+		case errors.Is(err, ErrNotFIDO2):
+			if matched {
+				t.options.Log.Info(err.Error())
+				continue
+			}
+			t.notice(err.Error())
+		case errors.Is(err, ErrUnsupported):
+			return ErrUnsupported
+		case matched:
+			t.notice(err.Error())
+		default:
+			left = append(left, err)
+		}
+	}
+	if len(left) == 0 {
+		return nil
+	}
+	return &ProbeError{left}
+}
+
+// ProbeError says that no token fits among those that answered, and which devices could not be asked. It is
+// ErrNoToken, and each device's error.
+type ProbeError struct{ Devices []error }
+
+func (e *ProbeError) Error() string {
+	texts := make([]string, len(e.Devices))
+	for i, err := range e.Devices {
+		texts[i] = err.Error()
+	}
+	return ErrNoToken.Error() + "; " + strings.Join(texts, "; ")
+}
+
+func (e *ProbeError) Unwrap() []error { return append([]error{ErrNoToken}, e.Devices...) }

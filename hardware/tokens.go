@@ -1,0 +1,246 @@
+package hardware
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"bkfs/hardware/softtoken"
+	"bkfs/keyring"
+)
+
+const (
+	defaultProbeTimeout = 3 * time.Second
+	defaultTouchTimeout = 30 * time.Second
+	maxAtOnce           = 16 // helper processes
+	saltSize            = 32
+	secretSize          = 32
+	algES256            = -7
+	algEdDSA            = -8
+
+	optionPIN       = "clientPin"
+	optionUV        = "uv"
+	optionAlwaysUV  = "alwaysUv"
+	optionNoPINMake = "makeCredUvNotRqd" // credentials are made without the PIN
+	extensionSecret = "hmac-secret"
+)
+
+// HelperCommand is the argument under which the program runs HelperMain.
+const HelperCommand = "__hardware"
+
+// UI is how Tokens speaks with the user; each function may be nil.
+type UI struct {
+	// Touch says that the token label waits for a touch.
+	Touch func(label string)
+	// PIN asks for a PIN once. retries is how many tries the token has left, -1 when unknown. The PIN is wiped
+	// after use. Nil: ErrPINRequired.
+	PIN func(ctx context.Context, prompt string, retries int) ([]byte, error)
+	// Choose picks one of several tokens to enrol. Nil: ErrSeveral.
+	Choose func(ctx context.Context, tokens []Info) (int, error)
+	// Notice tells what else the user should know, such as a device that could not be asked.
+	Notice func(text string)
+}
+
+// Options of New; the zero value works.
+type Options struct {
+	Exec         []string // argv of the helper; nil is this program with HelperCommand
+	UI           UI
+	ProbeTimeout time.Duration // for a device that is asked silently; 0 is 3 s
+	TouchTimeout time.Duration // for a call that waits for a touch; 0 is 30 s
+	Log          *slog.Logger
+}
+
+// Tokens is the authenticators within reach of a Spec. Its methods may be called at the same time.
+type Tokens struct {
+	spec    Spec
+	options Options
+
+	mu     sync.Mutex
+	soft   map[string]*softtoken.Server // by state file; powered up at first use
+	auto   map[string]location          // by path: what enumeration found
+	closed bool
+}
+
+var _ keyring.Token = (*Tokens)(nil)
+
+// New opens nothing yet.
+func New(spec Spec, o Options) *Tokens {
+	if len(o.Exec) == 0 {
+		self, err := os.Executable()
+		if err != nil {
+			self = "/proc/self/exe"
+		}
+		o.Exec = []string{self, HelperCommand}
+	}
+	if o.ProbeTimeout <= 0 {
+		o.ProbeTimeout = defaultProbeTimeout
+	}
+	if o.TouchTimeout <= 0 {
+		o.TouchTimeout = defaultTouchTimeout
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Tokens{spec: spec, options: o, soft: map[string]*softtoken.Server{}, auto: map[string]location{}}
+}
+
+// Close takes the power from the software tokens.
+func (t *Tokens) Close() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.closed = true
+	var errs []error
+	for _, s := range t.soft {
+		errs = append(errs, s.Close())
+	}
+	clear(t.soft)
+	return errors.Join(errs...)
+}
+
+// device is one thing that may be a token.
+type device struct {
+	name string   // as the user names it: a path, or soft:PATH
+	at   location // where the helper opens it
+}
+
+func (d device) label() string {
+	if d.at.Product == "" {
+		return d.name
+	}
+	return fmt.Sprintf("%s, %s", d.at.Product, d.name)
+}
+
+// devices lists what the spec names, each once. A source that fails is told of and does not hide the others.
+func (t *Tokens) devices(ctx context.Context) ([]device, []error) {
+	if !supported && !t.spec.None() {
+		return nil, []error{ErrUnsupported}
+	}
+	var out []device
+	var faults []error
+	for _, source := range t.spec {
+		found, err := t.source(ctx, source)
+		if err != nil {
+			faults = append(faults, fmt.Errorf("%s: %w", source, err))
+		}
+		out = append(out, found...)
+	}
+	seen := map[string]bool{}
+	unique := out[:0]
+	for _, d := range out {
+		real, err := filepath.EvalSymlinks(d.at.Path)
+		if err != nil {
+			real = d.at.Path
+		}
+		if !seen[real] {
+			seen[real] = true
+			unique = append(unique, d)
+		}
+	}
+	return unique, faults
+}
+
+func (t *Tokens) source(ctx context.Context, s Source) ([]device, error) {
+	switch s.Kind {
+	case Auto:
+		a, err := t.call(ctx, t.options.ProbeTimeout, &request{Op: opList})
+		if err != nil {
+			return nil, err
+		}
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		out := make([]device, len(a.Locations))
+		for i, l := range a.Locations {
+			out[i] = device{l.Path, l}
+			t.auto[l.Path] = l
+		}
+		return out, nil
+	case Soft:
+		server, err := t.power(s.Path)
+		if err != nil {
+			return nil, err
+		}
+		return []device{{s.String(), location{Path: server.Device(), Product: softtoken.Product}}}, nil
+	default:
+		return []device{{s.Path, location{Path: s.Path, Product: hidName(s.Path)}}}, nil
+	}
+}
+
+// power starts the software token in the file path, or finds it started.
+func (t *Tokens) power(path string) (*softtoken.Server, error) {
+	s, fresh, err := t.powered(path)
+	if fresh {
+		t.notice(softPrefix + path + ": " + softtoken.Warning)
+	}
+	return s, err
+}
+
+func (t *Tokens) powered(path string) (s *softtoken.Server, fresh bool, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return nil, false, os.ErrClosed
+	}
+	if s, ok := t.soft[path]; ok {
+		return s, false, nil
+	}
+	if s, err = softtoken.Start(path); err != nil {
+		return nil, false, err
+	}
+	t.soft[path] = s
+	return s, true, nil
+}
+
+// find gives the device that a Match names. Only devices that the spec names, or enumeration found, are opened.
+func (t *Tokens) find(ctx context.Context, name string) (device, error) {
+	if !supported {
+		return device{}, ErrUnsupported
+	}
+	for _, s := range t.spec {
+		if s.Kind != Auto && s.String() == name {
+			found, err := t.source(ctx, s)
+			if err != nil {
+				return device{}, err
+			}
+			return found[0], nil
+		}
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if l, ok := t.auto[name]; ok {
+		return device{name, l}, nil
+	}
+	return device{}, ErrAbsent
+}
+
+// hidName is what the kernel calls the hidraw device at path; empty when it is none.
+func hidName(path string) string {
+	uevent, err := os.ReadFile(filepath.Join("/sys/class/hidraw", filepath.Base(path), "device/uevent"))
+	if err != nil || filepath.Dir(path) != "/dev" {
+		return ""
+	}
+	for line := range strings.Lines(string(uevent)) {
+		if name, ok := strings.CutPrefix(line, "HID_NAME="); ok {
+			return strings.TrimSpace(name)
+		}
+	}
+	return ""
+}
+
+func (t *Tokens) notice(text string) {
+	t.options.Log.Info(text)
+	if t.options.UI.Notice != nil {
+		t.options.UI.Notice(text)
+	}
+}
+
+func (t *Tokens) touch(label string) {
+	if t.options.UI.Touch != nil {
+		t.options.UI.Touch(label)
+	}
+}

@@ -1,0 +1,193 @@
+package integration
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"bkfs/hardware/softtoken"
+)
+
+// token makes a software token in the user's directory.
+func (u *user) token(name string, o softtoken.Options) string {
+	u.Helper()
+	path := u.path(name + ".token")
+	must(u, softtoken.Create(path, o))
+	return path
+}
+
+// seen returns what a token was asked so far.
+func (u *user) seen(path string) softtoken.Seen {
+	u.Helper()
+	status, err := softtoken.Read(path)
+	must(u, err)
+	return status.Seen
+}
+
+// soft is a device specification that finds these tokens, in this order.
+func soft(tokens ...string) string { return "soft:" + strings.Join(tokens, ",") }
+
+// recoveryKey matches the lines a recovery key is shown on.
+var recoveryKey = regexp.MustCompile(`(?m)^\s*[0-9A-Z]{5}(?:[- ][0-9A-Z]{5})+-?\s*$`)
+
+// enroll makes a repository whose only slots are a token's and the recovery key's, which it returns.
+func (u *user) enroll(token string, args ...string) string {
+	u.Helper()
+	r := u.run(program, append([]string{"init", "--fido2-device", "soft:" + token}, args...)...)
+	key := recoveryKey.FindAllString(r.stdout+r.stderr, -1)
+	if r.code != 0 || len(key) == 0 {
+		u.Fatalf("init with a token: exit code %d, or no recovery key in:\n%s%s", r.code, r.stdout, r.stderr)
+	}
+	return strings.TrimSpace(strings.Join(key, "\n"))
+}
+
+// Only its own token opens a repository; it is found among others, which are asked silently and nothing more.
+func TestTokenAmongSeveral(t *testing.T) {
+	u := newUser(t)
+	mine, wrong, other := u.token("mine", softtoken.Options{}), u.token("wrong", softtoken.Options{}), u.token("other", softtoken.Options{PIN: "1234"})
+	u.enroll(mine)
+
+	u = u.with("BKFS_FIDO2_DEVICE=" + soft(wrong, other, mine))
+	before := u.seen(mine).Assertion
+	point := u.mount()
+	must(t, os.Mkdir(point+"/a", 0o755))
+	u.umount(point)
+	if n := u.seen(mine).Assertion - before; n != 1 {
+		t.Errorf("the right token was touched %d times, want once", n)
+	}
+	for _, token := range []string{wrong, other} {
+		s := u.seen(token)
+		if s.Silent == 0 {
+			t.Errorf("%s was not probed: the test proves nothing", token)
+		}
+		if s.Assertion+s.PIN+s.Blinks+s.MakeCredential != 0 {
+			t.Errorf("%s was disturbed: %+v", token, s)
+		}
+	}
+}
+
+func TestTokenRefused(t *testing.T) {
+	u := newUser(t)
+	mine, wrong := u.token("mine", softtoken.Options{}), u.token("wrong", softtoken.Options{})
+	key := u.enroll(mine)
+	point := u.with("BKFS_FIDO2_DEVICE=" + soft(mine)).mount()
+	must(t, os.Mkdir(point+"/a", 0o755))
+	must(t, os.WriteFile(point+"/a/f", []byte("kept"), 0o644))
+	u.umount(point)
+	kept := func(u *user) {
+		t.Helper()
+		point := u.mount()
+		if got, err := os.ReadFile(point + "/a/f"); string(got) != "kept" {
+			t.Errorf("after unlocking: %q, %v", got, err)
+		}
+		u.umount(point)
+	}
+
+	for device, code := range map[string]int{soft(wrong): exitNoToken, "auto": exitNoToken, "none": exitWrongSecret} {
+		u.with("BKFS_FIDO2_DEVICE="+device).refused(code, `(?s)hint: .*(passphrase|recovery)`, "mount", point)
+	}
+	if s := u.seen(wrong); s.Assertion+s.Blinks != 0 {
+		t.Errorf("the wrong token was disturbed: %+v", s)
+	}
+	u.with("BKFS_FIDO2_DEVICE="+soft(u.path("nowhere"))).refused(exitNoToken, "nowhere", "mount", point)
+	mistyped := strings.Replace(key, key[:1], string('0'+(key[0]-'0'+1)%10), 1)
+	u.with("BKFS_RECOVERY_KEY="+mistyped).refused(exitWrongSecret, "recovery key: group 1 ", "mount", point)
+
+	kept(u.with("BKFS_FIDO2_DEVICE=" + soft(mine)))
+	kept(u.with("BKFS_RECOVERY_KEY=" + key))
+
+	owner := u.with("BKFS_FIDO2_DEVICE=" + soft(mine))
+	for _, flag := range []string{"pin", "presence", "verification"} {
+		original := u.editConfig(func(config map[string]any) { flip(t, config, flag) })
+		owner.refused(exitDamaged, "config|slot", "mount", point)
+		u.restoreConfig(original)
+	}
+	kept(owner)
+}
+
+// The token's own troubles have an exit code and say what to do.
+func TestTokenTrouble(t *testing.T) {
+	u := newUser(t)
+	token := u.token("pin", softtoken.Options{PIN: "135790"})
+	u.enroll(token)
+	u = u.with("BKFS_FIDO2_DEVICE=" + soft(token))
+	must(t, softtoken.Behave(token, func(b *softtoken.Behaviour) { b.Quirks.Mute = true }))
+	u.refused(exitTokenTrouble, "(?i)answer|time|busy", "check")
+	must(t, softtoken.Behave(token, func(b *softtoken.Behaviour) { b.Quirks.Mute = false }))
+}
+
+// configs lists the two copies of the config.
+func (u *user) configs() []string {
+	u.Helper()
+	var found []string
+	entries, err := os.ReadDir(u.path("repo"))
+	must(u, err)
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), "config") {
+			found = append(found, u.path("repo", e.Name()))
+		}
+	}
+	if len(found) != 2 {
+		u.Fatalf("the config's copies: %q, want two", found)
+	}
+	return found
+}
+
+// editConfig changes both copies as somebody with an editor would, and returns the originals.
+func (u *user) editConfig(edit func(config map[string]any)) map[string][]byte {
+	u.Helper()
+	original := make(map[string][]byte)
+	for _, path := range u.configs() {
+		text, err := os.ReadFile(path)
+		must(u, err)
+		original[path] = text
+		var config map[string]any
+		decoder := json.NewDecoder(strings.NewReader(string(text)))
+		decoder.UseNumber()
+		must(u, decoder.Decode(&config))
+		edit(config)
+		changed, err := json.MarshalIndent(config, "", "  ")
+		must(u, err)
+		if cmp.Equal(text, changed) {
+			u.Fatalf("nothing to edit in %s", filepath.Base(path))
+		}
+		must(u, os.WriteFile(path, changed, 0o600))
+	}
+	return original
+}
+
+func (u *user) restoreConfig(original map[string][]byte) {
+	u.Helper()
+	for path, text := range original {
+		must(u, os.WriteFile(path, text, 0o600))
+	}
+}
+
+// flip inverts every boolean of that name, however deep.
+func flip(t testing.TB, value any, name string) {
+	found := false
+	var walk func(any)
+	walk = func(v any) {
+		switch v := v.(type) {
+		case map[string]any:
+			for k, child := range v {
+				if b, ok := child.(bool); ok && k == name {
+					v[k], found = !b, true
+				}
+				walk(child)
+			}
+		case []any:
+			for _, child := range v {
+				walk(child)
+			}
+		}
+	}
+	if walk(value); !found {
+		t.Errorf("no %q in the config to flip", name)
+	}
+}
