@@ -42,7 +42,7 @@ func (r *Repository) replayJournals(ctx context.Context) (*journal.Tail, error) 
 			return nil, fmt.Errorf("replay %s: %w", f.Path, err)
 		case last == nil && tail.ID != r.root.journalID:
 			return nil, damaged(f.Path+": not the journal that the root names", nil)
-		case last != nil && (tail.Prev == nil || *tail.Prev != last.Link):
+		case last != nil && !follows(tail.Prev, last.Link):
 			return nil, damaged(f.Path+": the journal before it has lost its end", nil)
 		}
 		last = &tail
@@ -56,6 +56,13 @@ func (r *Repository) replayJournals(ctx context.Context) (*journal.Tail, error) 
 		}
 	}
 	return last, nil
+}
+
+// follows tells whether a journal that begins after prev is the successor of
+// one that ends at end. A batch that wasn't acknowledged may be there as well.
+func follows(prev *journal.Link, end journal.Link) bool {
+	return prev != nil && prev.ID == end.ID &&
+		(*prev == end || prev.Batches < end.Batches)
 }
 
 func (p *replay) packs(list []packRecord) error {

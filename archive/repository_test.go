@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -174,4 +175,102 @@ func TestFilesComeBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	check("in the snapshot", snap)
+}
+
+// crash stops a repository as kill -9 would: nothing is closed.
+func (f *fixture) crash() {
+	f.t.Helper()
+	old := f.Repository
+	f.t.Cleanup(func() { old.writer.close() })
+	old.committer.close()
+	if err := old.index.Close(); err != nil {
+		f.t.Fatal(err)
+	}
+	if err := old.lock.release(); err != nil {
+		f.t.Fatal(err)
+	}
+	f.open()
+}
+
+func TestSyncedChangesSurviveACrash(t *testing.T) {
+	f := newFixture(t)
+	tree := f.archive("a")
+	ctx := t.Context()
+	base := random(3 << 20)
+	write(t, tree, RootIno, "base", base)
+	write(t, tree, RootIno, "linked", []byte("one"))
+	write(t, tree, RootIno, "removed", random(100))
+	d, err := tree.Mknod(ctx, RootIno, "d", Creation{Mode: ModeDir | 0o755})
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, tree, d.Ino, "inner", []byte("inner"))
+	if _, err := f.TakeSnapshot(ctx, "a", "s", false); err != nil {
+		t.Fatal(err)
+	}
+
+	small := []byte("small change in place")
+	at := 1<<20 + 12345
+	copy(base[at:], small)
+	a, err := tree.Lookup(ctx, RootIno, "base")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := tree.Open(ctx, a.Ino, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.WriteAt(ctx, small, int64(at), false); err != nil {
+		t.Fatal(err)
+	}
+	if err := tree.Rename(ctx, RootIno, "d", RootIno, "moved", 0); err != nil {
+		t.Fatal(err)
+	}
+	l, err := tree.Lookup(ctx, RootIno, "linked")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tree.Link(ctx, l.Ino, d.Ino, "second"); err != nil {
+		t.Fatal(err)
+	}
+	if err := tree.Unlink(ctx, RootIno, "removed"); err != nil {
+		t.Fatal(err)
+	}
+	fresh := random(700_000)
+	write(t, tree, d.Ino, "fresh", fresh)
+	if err := h.Sync(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the second time there is a new root and an empty journal
+		f.crash()
+		tree = f.live("a")
+		if got := read(t, tree, RootIno, "base"); !bytes.Equal(got, base) {
+			t.Error("the change in place is lost")
+		}
+		m, err := tree.Lookup(ctx, RootIno, "moved")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := read(t, tree, m.Ino, "fresh"); !bytes.Equal(got, fresh) {
+			t.Error("the new file is lost")
+		}
+		if got := read(t, tree, m.Ino, "inner"); string(got) != "inner" {
+			t.Errorf("the file in the renamed directory has %q", got)
+		}
+		x, err := tree.Lookup(ctx, m.Ino, "second")
+		if err != nil {
+			t.Fatal(err)
+		}
+		y, err := tree.Lookup(ctx, RootIno, "linked")
+		if err != nil || x.Ino != y.Ino || x.Nlink != 2 {
+			t.Errorf("hard link: inodes %d and %d with %d links, %v", x.Ino, y.Ino, x.Nlink, err)
+		}
+		if _, err := tree.Lookup(ctx, RootIno, "removed"); !errors.Is(err, ErrNotExist) {
+			t.Errorf("removed file: %v, want ErrNotExist", err)
+		}
+		rep, err := f.Check(ctx, CheckOptions{ReadData: true})
+		if err != nil || len(rep.Damage) > 0 {
+			t.Errorf("check: %v, %v", rep, err)
+		}
+	}
 }

@@ -11,9 +11,10 @@ import (
 	"github.com/dgraph-io/badger/v4/options"
 )
 
-// openBadger opens the database with options for little memory: two memtables
-// at most (with their logs some 32 MiB), everything else in mapped files, which
-// the kernel can drop. Values are incompressible and small, so they are neither
+// openBadger opens the database with options for little memory. Badger keeps up
+// to eight buffers, each some twice as large as a memtable or the largest table,
+// for its compactions, so both are small; tables are read from mapped files,
+// which the kernel can drop. Values are incompressible and small: neither
 // compressed nor kept apart.
 func openBadger(path string, readOnly bool, log *slog.Logger) (*badger.DB, error) {
 	o := badger.DefaultOptions(path)

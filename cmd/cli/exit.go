@@ -10,6 +10,7 @@ import (
 	"bkfs/archive"
 	"bkfs/archive/store"
 	"bkfs/cmd/daemon"
+	"bkfs/fs"
 	"bkfs/hardware"
 	"bkfs/keyring"
 )
@@ -63,6 +64,8 @@ func outcomes() []outcome {
 			""},
 		{exitError, "any other error, wrong usage included", []error{archive.ErrFormat},
 			"a newer bkfs may know this repository"},
+		{exitError, "any other error, wrong usage included", []error{fs.ErrBusy},
+			"let them end first, or `bkfs umount --lazy`"},
 		{exitDamaged, "damaged data",
 			[]error{archive.ErrDamaged, keyring.ErrDamagedSlot, keyring.ErrParams, store.ErrCorrupt},
 			""},

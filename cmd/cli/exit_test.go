@@ -10,6 +10,7 @@ import (
 	"bkfs/archive"
 	"bkfs/archive/store"
 	"bkfs/cmd/daemon"
+	"bkfs/fs"
 	"bkfs/hardware"
 	"bkfs/keyring"
 )
@@ -39,6 +40,7 @@ func TestDescribe(t *testing.T) {
 		{"damaged", fmt.Errorf("read: %w", archive.ErrDamaged), 15, "-"},
 		{"damaged slot", keyring.ErrDamagedSlot, 15, "-"},
 		{"unknown format", archive.ErrFormat, 1, "newer"},
+		{"busy", &daemon.BusyError{Mountpoint: "/m", Err: fs.ErrBusy}, 1, "--lazy"},
 		{"no space", archive.ErrNoSpace, 16, "room"},
 		{"quota", store.ErrQuota, 16, "room"},
 		{"interrupted", fmt.Errorf("unlock: %w", context.Canceled), 130, "-"},

@@ -38,13 +38,13 @@ func (a *app) snapshotListCommand() *cobra.Command {
 				return err
 			}
 			return a.term.answer(list, func() {
-				table := [][]string{{"ARCHIVE", "SNAPSHOT", "TAKEN", "BY"}}
+				table := [][]string{{"ARCHIVE", "SNAPSHOT", "TAKEN", "KIND"}}
 				for _, s := range list {
-					by := "name"
+					kind := "named"
 					if s.Automatic {
-						by = "itself"
+						kind = "automatic"
 					}
-					table = append(table, []string{shown(s.Archive), shown(s.Name), s.Time.Local().Format("2006-01-02 15:04:05"), by})
+					table = append(table, []string{shown(s.Archive), shown(s.Name), s.Time.Local().Format("2006-01-02 15:04:05"), kind})
 				}
 				a.term.table(table)
 			})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -52,7 +53,7 @@ func (a *app) umount(ctx context.Context, mountpoint string, lazy bool) error {
 		return err
 	}
 	var done daemon.Unmounted
-	err = c.Call(ctx, daemon.Request{Op: daemon.OpUnmount, Lazy: lazy}, a.term.progress, &done)
+	err = c.Call(ctx, daemon.Request{Op: daemon.OpUnmount, Lazy: lazy, PID: os.Getpid()}, a.term.progress, &done)
 	a.term.progressDone()
 	if err != nil {
 		return err

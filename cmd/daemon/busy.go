@@ -42,7 +42,7 @@ const maxUsers = 5
 
 // usersOf scans /proc for processes with their directory or a file below path.
 // It reads links only and never touches the mount, which might hang.
-func usersOf(path string) []User {
+func usersOf(path string, except int) []User {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return nil
@@ -50,7 +50,7 @@ func usersOf(path string) []User {
 	var users []User
 	for _, e := range entries {
 		pid, err := strconv.Atoi(e.Name())
-		if err != nil || pid == os.Getpid() || len(users) == maxUsers {
+		if err != nil || pid == os.Getpid() || pid == except || len(users) == maxUsers {
 			continue
 		}
 		if held, ok := holds(filepath.Join("/proc", e.Name()), path); ok {

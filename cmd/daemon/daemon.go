@@ -175,7 +175,7 @@ type Unmounted struct {
 // unmount waits until everything is durable, unless the mount is busy.
 func (d *mounted) unmount(req Request, progress func(Progress)) (any, error) {
 	if err := d.fs.Unmount(); err != nil {
-		users := usersOf(d.Mountpoint)
+		users := usersOf(d.Mountpoint, req.PID)
 		if !req.Lazy {
 			return nil, &BusyError{d.Mountpoint, users, err}
 		}
@@ -206,7 +206,7 @@ func (d *mounted) leave() {
 		<-d.gone
 		return
 	}
-	d.Log.Warn("the mount is in use; detaching it", "users", usersOf(d.Mountpoint))
+	d.Log.Warn("the mount is in use; detaching it", "users", usersOf(d.Mountpoint, 0))
 	if err := fs.Detach(d.Mountpoint); err != nil {
 		d.Log.Error("detach", "error", err)
 	}

@@ -38,6 +38,7 @@ type Request struct {
 	NewName  string   `json:"new_name,omitempty"`
 	ReadData bool     `json:"read_data,omitempty"`
 	Lazy     bool     `json:"lazy,omitempty"`
+	PID      int      `json:"pid,omitempty"` // of who asks, who isn't to be named as a user of the mount
 }
 
 // ReadOnly tells whether the request leaves the repository as it is, so that
