@@ -39,17 +39,11 @@ func (f *filesystem) open(v *view, ino archive.Ino, flags uint32, out *fuse.Open
 	if err != nil {
 		return err
 	}
-	out.Fh = f.files.add(&file{File: h, view: v})
+	out.Fh = f.files.add(h)
 	// close(2) doesn't ask for FLUSH: it would find nothing that write(2) and
 	// fsync(2) don't report, and costs a tenth of what a small file costs.
 	out.OpenFlags = fuse.FOPEN_KEEP_CACHE | fuse.FOPEN_NOFLUSH
 	return nil
-}
-
-// A file is an open file.
-type file struct {
-	*archive.File
-	view *view
 }
 
 func (f *filesystem) Release(_ <-chan struct{}, in *fuse.ReleaseIn) {
@@ -138,7 +132,7 @@ func (f *filesystem) CopyFileRange(_ <-chan struct{}, in *fuse.CopyFileRangeIn) 
 	case in.Flags != 0:
 		return 0, fuse.EINVAL
 	}
-	n, err := src.CopyRange(f.ctx, in.OffIn, dst.File, in.OffOut, min(in.Len, copyMax))
+	n, err := src.CopyRange(f.ctx, in.OffIn, dst, in.OffOut, min(in.Len, copyMax))
 	if err != nil {
 		return 0, f.status("copy_file_range", in.NodeId, err)
 	}

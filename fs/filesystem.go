@@ -32,7 +32,7 @@ type filesystem struct {
 	repo   *archive.Repository
 	log    *slog.Logger
 	views  *viewTable
-	files  handleTable[file]
+	files  handleTable[archive.File]
 	dirs   handleTable[listing]
 	notify *notifier
 	single *view // with Options.Archive: what the root shows

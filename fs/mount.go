@@ -51,11 +51,6 @@ func Mount(ctx context.Context, repo *archive.Repository, dir string, o Options)
 	if err != nil {
 		return nil, err
 	}
-	if o.Guard {
-		if err := Guard(path); err != nil {
-			return nil, err
-		}
-	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -68,6 +63,12 @@ func Mount(ctx context.Context, repo *archive.Repository, dir string, o Options)
 			return nil, fmt.Errorf("archive %q: %w", o.Archive, err)
 		}
 		f.single = f.views.enter(tree, true, rootNode, "")
+	}
+	if o.Guard {
+		if err := Guard(path); err != nil {
+			cancel()
+			return nil, err
+		}
 	}
 	server, err := fuse.NewServer(f, path, o.fuse(path))
 	if err != nil {
@@ -82,7 +83,7 @@ func Mount(ctx context.Context, repo *archive.Repository, dir string, o Options)
 		defer close(s.done)
 		server.Serve()
 		f.notify.close()
-		f.files.drain(func(h *file) { h.Release() })
+		f.files.drain((*archive.File).Release)
 		cancel()
 	}()
 	if err := server.WaitMount(); err != nil {

@@ -26,7 +26,9 @@ func (f *filesystem) shelf(n node) (archive.Info, bool, error) {
 	return i, true, err
 }
 
-// eachVersion calls fn for every snapshot that has n's directory, oldest first.
+// eachVersion calls fn for every snapshot that has n's directory, oldest first,
+// with the directory's inode number there. A snapshot that can't be read counts
+// as well: looking into it tells what is wrong, and the others stay in reach.
 func (f *filesystem) eachVersion(n node, fn func(archive.Snapshot, archive.Ino)) error {
 	all, err := f.snapshots(n.view.tree.Number())
 	if err != nil {
@@ -37,28 +39,31 @@ func (f *filesystem) eachVersion(n node, fn func(archive.Snapshot, archive.Ino))
 		return err
 	}
 	for _, s := range all {
-		ino := archive.RootIno
-		if len(path) > 0 {
-			t, err := f.repo.SnapshotTree(f.ctx, s.Archive, s.Name)
-			if errors.Is(err, archive.ErrNotExist) { // deleted meanwhile
-				continue
-			}
-			if err != nil {
-				return err
-			}
-			a, err := f.walk(t, path)
-			if errors.Is(err, archive.ErrNotExist) {
-				continue
-			}
-			if err != nil {
-				return err
-			}
-			t.Forget(a.Ino, 1)
-			ino = a.Ino
+		ino, err := f.version(s, path)
+		if errors.Is(err, archive.ErrNotExist) {
+			continue
 		}
+		f.status("list snapshots", uint64(n.id), err) // logs what deserves it
 		fn(s, ino)
 	}
 	return nil
+}
+
+// version returns the inode number of the directory at path in s.
+func (f *filesystem) version(s archive.Snapshot, path []string) (archive.Ino, error) {
+	if len(path) == 0 {
+		return archive.RootIno, nil
+	}
+	t, err := f.repo.SnapshotTree(f.ctx, s.Archive, s.Name)
+	if err != nil {
+		return archive.RootIno, err
+	}
+	a, err := f.walk(t, path)
+	if err != nil {
+		return archive.RootIno, err
+	}
+	t.Forget(a.Ino, 1)
+	return a.Ino, nil
 }
 
 // takeSnapshot takes a snapshot named name and answers with it as n shows it.

@@ -37,9 +37,11 @@ func (t *Tokens) eligible(ctx context.Context, r *keyring.EnrollRequest) (device
 	}
 	devices, reasons := t.devices(ctx)
 	var good []finding
+	answered := false
 	for _, f := range t.inspect(ctx, devices, request{Credentials: references}) {
 		err := f.err
 		if err == nil {
+			answered = true
 			err = suits(f.answer, r)
 		}
 		if err != nil {
@@ -57,7 +59,7 @@ func (t *Tokens) eligible(ctx context.Context, r *keyring.EnrollRequest) (device
 	case len(good) == 0 && len(reasons) == 1:
 		return device{}, nil, reasons[0]
 	case len(good) == 0:
-		return device{}, nil, &ProbeError{reasons}
+		return device{}, nil, &ProbeError{reasons, answered}
 	}
 	for _, err := range reasons {
 		t.notice(err.Error())

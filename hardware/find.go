@@ -53,11 +53,13 @@ func (t *Tokens) Find(ctx context.Context, credentials []keyring.FIDO2) ([]keyri
 		return nil, ended(ctx)
 	}
 	var certain, possible []keyring.Match
+	answered := false
 	for _, f := range findings {
 		if f.err != nil {
 			faults = append(faults, fmt.Errorf("token %s: %w", f.device.label(), f.err))
 			continue
 		}
+		answered = true
 		for i, v := range f.answer.Verdicts {
 			m := keyring.Match{Device: f.device.name, Product: f.device.at.Product, Credential: i}
 			switch verdict(v) {
@@ -72,7 +74,7 @@ func (t *Tokens) Find(ctx context.Context, credentials []keyring.FIDO2) ([]keyri
 	if len(matches) == 0 {
 		matches = possible
 	}
-	return matches, t.outcome(len(matches) > 0, faults)
+	return matches, t.outcome(len(matches) > 0, answered, faults)
 }
 
 func refer(credentials []keyring.FIDO2) ([]reference, error) {
@@ -91,7 +93,7 @@ func refer(credentials []keyring.FIDO2) ([]reference, error) {
 
 // outcome tells of devices that could not be asked: aside when another one matched, else as the error. A device
 // that does not do FIDO2 is no fault.
-func (t *Tokens) outcome(matched bool, faults []error) error {
+func (t *Tokens) outcome(matched, answered bool, faults []error) error {
 	var left []error
 	for _, err := range faults {
 		switch {
@@ -112,19 +114,31 @@ func (t *Tokens) outcome(matched bool, faults []error) error {
 	if len(left) == 0 {
 		return nil
 	}
-	return &ProbeError{left}
+	return &ProbeError{left, answered}
 }
 
-// ProbeError says that no token fits among those that answered, and which devices could not be asked. It is
-// ErrNoToken, and each device's error.
-type ProbeError struct{ Devices []error }
+// ProbeError says that no token fits, and which devices could not be asked or used. It is each of their errors, and
+// ErrNoToken when another device did answer: then waiting for these may be in vain.
+type ProbeError struct {
+	Devices  []error
+	Answered bool
+}
 
 func (e *ProbeError) Error() string {
-	texts := make([]string, len(e.Devices))
-	for i, err := range e.Devices {
-		texts[i] = err.Error()
+	var texts []string
+	if e.Answered {
+		texts = append(texts, ErrNoToken.Error())
 	}
-	return ErrNoToken.Error() + "; " + strings.Join(texts, "; ")
+	for _, err := range e.Devices {
+		texts = append(texts, err.Error())
+	}
+	return strings.Join(texts, "; ")
 }
 
-func (e *ProbeError) Unwrap() []error { return append([]error{ErrNoToken}, e.Devices...) }
+// Unwrap gives ErrNoToken, if it is one, and the devices' errors.
+func (e *ProbeError) Unwrap() []error {
+	if e.Answered {
+		return append([]error{ErrNoToken}, e.Devices...)
+	}
+	return e.Devices
+}

@@ -88,6 +88,16 @@ func TestNoToken(t *testing.T) {
 	}
 }
 
+// TestNoTokenAmongFaults tells both: that the token that answered does not fit, and that another did not answer.
+func TestNoTokenAmongFaults(t *testing.T) {
+	t.Parallel()
+	_, f, _ := enrolled(t, softtoken.Options{}, nil)
+	tokens := newTokens(t, &voice{}, Options{}, "soft:"+newToken(t, softtoken.Options{}), "/dev/hidraw-that-is-not")
+	if _, err := tokens.Find(t.Context(), []keyring.FIDO2{f}); !errors.Is(err, ErrNoToken) || !errors.Is(err, ErrAbsent) {
+		t.Errorf("got %v, want ErrNoToken and ErrAbsent", err)
+	}
+}
+
 // TestNoneOpensNothing has a helper that would fail if it were ever run.
 func TestNoneOpensNothing(t *testing.T) {
 	_, f, _ := enrolled(t, softtoken.Options{}, nil)
@@ -177,7 +187,7 @@ func TestFaultyDevices(t *testing.T) {
 				t.Errorf("nothing was said about %s: %q", bad, v.notices)
 			}
 			_, err = newTokens(t, v, o, bad).Find(t.Context(), []keyring.FIDO2{f})
-			if !errors.Is(err, test.want) || !errors.Is(err, ErrNoToken) || !strings.Contains(err.Error(), bad) {
+			if !errors.Is(err, test.want) || errors.Is(err, ErrNoToken) || !strings.Contains(err.Error(), bad) {
 				t.Errorf("alone: got %v, want %v and the device's name", err, test.want)
 			}
 		})

@@ -50,10 +50,11 @@ func (t *Tokens) call(ctx context.Context, limit time.Duration, r *request) (*an
 	defer deadline.Stop()
 	select {
 	case o := <-done:
-		h.end(killGrace)
 		if o.err != nil {
+			h.end(killGrace)
 			return nil, h.failure(o.err)
 		}
+		h.end(0) // it has closed the device before it answered
 		return o.answer, o.answer.error()
 	case <-deadline.C:
 		err = fmt.Errorf("%w (%v)", ErrTimeout, limit)

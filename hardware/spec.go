@@ -95,7 +95,11 @@ func parseSource(text string) (Source, error) {
 	case soft && path != "":
 		return Source{Soft, filepath.Clean(path)}, nil
 	case !soft && strings.Contains(text, "/"):
-		return Source{Path, filepath.Clean(text)}, nil
+		path = filepath.Clean(text)
+		if !strings.Contains(path, "/") {
+			path = "./" + path // a path has a slash, so that no word is taken for one
+		}
+		return Source{Path, path}, nil
 	}
 	return Source{}, fmt.Errorf("device %q: %w", text, ErrSpec)
 }

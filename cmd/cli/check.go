@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
@@ -40,7 +39,7 @@ func (a *app) check(ctx context.Context, readData bool) error {
 		return err
 	}
 	if n := len(report.Damage); n > 0 {
-		return hint(fmt.Errorf("%s %s: %w", count(n), plural(n, "part of the repository is", "parts of the repository are"), archive.ErrDamaged),
+		return hint(say(archive.ErrDamaged, "the repository is damaged in %s %s", count(n), plural(n, "place", "places")),
 			"what isn't listed is whole; copying a damaged file in again heals it")
 	}
 	return nil

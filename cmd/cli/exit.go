@@ -119,9 +119,14 @@ func hint(err error, format string, args ...any) error {
 // describe turns an error into what is printed and exited with, here or in
 // another process.
 func describe(err error) *daemon.Failure {
+	var h *hinted
 	var f *daemon.Failure
 	if errors.As(err, &f) {
-		return &daemon.Failure{Code: f.Code, Message: oneLine(err), Hint: f.Hint}
+		f = &daemon.Failure{Code: f.Code, Message: oneLine(err), Hint: f.Hint}
+		if f.Hint == "" && errors.As(err, &h) {
+			f.Hint = h.hint
+		}
+		return f
 	}
 	f = &daemon.Failure{Code: exitError, Message: oneLine(err)}
 	var mistyped *keyring.RecoveryError
@@ -134,7 +139,6 @@ func describe(err error) *daemon.Failure {
 			break
 		}
 	}
-	var h *hinted
 	if errors.As(err, &h) {
 		f.Hint = h.hint
 	}

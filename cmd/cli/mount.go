@@ -143,9 +143,8 @@ func (a *app) background(ctx context.Context, job daemon.Job, r *repository, u *
 	cmd.Stdout, cmd.Stderr = log, log
 	warnings, err := daemon.Start(ctx, cmd, job, u.key)
 	if err != nil {
-		var f *daemon.Failure
-		if ctx.Err() == nil && !errors.As(err, &f) {
-			err = hint(err, "its log is %s", path)
+		if ctx.Err() == nil {
+			err = hint(err, "its log may tell more: %s", path)
 		}
 		return err
 	}

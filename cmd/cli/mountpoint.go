@@ -7,7 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"bkfs/fs"
 )
@@ -74,8 +75,9 @@ func isMounted(path string) (mounted, dead bool) {
 		}
 	}
 	if mounted {
-		_, err := os.Stat(path)
-		dead = errors.Is(err, syscall.ENOTCONN) || errors.Is(err, syscall.ECONNABORTED)
+		// Attributes may come from the kernel's cache; this doesn't.
+		err := unix.Statfs(path, &unix.Statfs_t{})
+		dead = errors.Is(err, unix.ENOTCONN) || errors.Is(err, unix.ECONNABORTED)
 	}
 	return mounted, dead
 }

@@ -35,9 +35,9 @@ func (a *app) runOn(ctx context.Context, r *repository, req daemon.Request, into
 	if o.ReadOnly {
 		o.IndexDir = filepath.Join(a.cacheDir(), r.config.ID.String())
 	}
-	repo, err := archive.Open(ctx, o)
+	repo, err := daemon.Open(ctx, o)
 	if err != nil {
-		return fmt.Errorf("open the repository: %w", err)
+		return err
 	}
 	if err := a.rememberOpened(r.config.ID, repo); err != nil {
 		a.term.warning(err)

@@ -82,7 +82,7 @@ func (a *app) showStatus(s statusAnswer) {
 		if m.ReadOnly {
 			how = "read-only"
 		}
-		a.term.print("mounted     at %s, %s, by process %d, since %s", shown(m.Mountpoint), how, m.PID, humanize.Time(m.Since))
+		a.term.print("mounted     at %s, %s, by process %d, since %s", shown(m.Mountpoint), how, m.PID, m.Since.Local().Format("2006-01-02 15:04:05"))
 	}
 	a.term.print("free        %s of %s", size(s.Available), size(s.Total))
 	for _, p := range s.Problems {

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"bkfs/archive"
 	"bkfs/archive/seal"
 	"bkfs/archive/store"
@@ -92,19 +94,23 @@ func Run(ctx context.Context, o Options) error {
 	d.err = d.finish()
 	close(d.finished)
 	d.control.close() // whoever asked to unmount has the answer now
-	o.Log.Info("closed", "error", d.err)
+	if d.err != nil {
+		o.Log.Error("closed", "error", d.err)
+	} else {
+		o.Log.Info("closed")
+	}
 	return d.err
 }
 
 // start undoes what it did when it fails.
 func (d *mounted) start(ctx context.Context) (warnings []string, err error) {
-	d.repo, err = archive.Open(ctx, archive.Options{
+	d.repo, err = Open(ctx, archive.Options{
 		Dir: d.Repository, Store: d.Store, Key: d.Key, ReadOnly: d.Job.Options.ReadOnly, IndexDir: d.IndexDir,
 		Mountpoint: d.Mountpoint, Log: d.Log,
 	})
 	d.Key.Destroy()
 	if err != nil {
-		return nil, fmt.Errorf("open the repository: %w", err)
+		return nil, err
 	}
 	defer func() {
 		if err != nil {
@@ -122,6 +128,9 @@ func (d *mounted) start(ctx context.Context) (warnings []string, err error) {
 	options := d.Job.Options
 	options.Log = d.Log
 	d.fs, err = fs.Mount(ctx, d.repo, d.Mountpoint, options)
+	if errors.Is(err, unix.EINVAL) && len(options.Extra) > 0 {
+		return nil, fmt.Errorf("the kernel refuses the mount options %q: %w", options.Extra, err)
+	}
 	if err != nil {
 		return nil, err
 	}
