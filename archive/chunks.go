@@ -19,7 +19,7 @@ import (
 )
 
 const (
-	blobCacheBytes = 64 << 20
+	blobCacheBytes = 48 << 20
 	pageCacheBytes = 24 << 20
 )
 

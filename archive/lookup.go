@@ -305,3 +305,33 @@ func (o *overlay) listed(dir Ino, after uint64) []baseEntry {
 	})
 	return list
 }
+
+// Path returns the names from the root down to a directory.
+func (t *Tree) Path(ctx context.Context, dir Ino) ([]string, error) {
+	var path []string
+	for dir != RootIno {
+		t.mu.RLock()
+		gen := t.gen
+		p, ok := t.place(dir)
+		e, changed := t.active.name(p.dir, p.cookie)
+		if !changed {
+			e, changed = t.frozen.name(p.dir, p.cookie)
+		}
+		t.mu.RUnlock()
+		if !ok || p.dir == 0 {
+			return nil, fmt.Errorf("path of inode %d: %w", dir, ErrStale)
+		}
+		if !changed {
+			var err error
+			if e, err = t.baseEntry(ctx, p, gen); errors.Is(err, errOldBase) {
+				continue
+			} else if err != nil {
+				return nil, err
+			}
+		}
+		path = append(path, e.name)
+		dir = p.dir
+	}
+	slices.Reverse(path)
+	return path, nil
+}

@@ -323,6 +323,10 @@ func (w *world) copyRange() {
 	}
 	to.data = append(to.data, make([]byte, max(0, at+len(part)-len(to.data)))...)
 	copy(to.data[at:], part)
+	to.mode &^= modeSetUID // as the kernel wants it of a write
+	if to.mode&modeGroupRun != 0 {
+		to.mode &^= modeSetGID
+	}
 }
 
 func (w *world) setAttributes() {

@@ -14,7 +14,7 @@ import (
 const (
 	groupBytes  = 256 << 10 // a shared blob is closed at this size
 	sharedBelow = 128 << 10 // chunks from this size on have a blob of their own
-	maxUploads  = 2         // packs that are being put at a time
+	maxUploads  = 4         // packs that are being put at a time
 )
 
 // A packer groups chunks of one kind into blobs and blobs into packs. A chunk

@@ -106,6 +106,11 @@ func Open(ctx context.Context, o Options) (_ *Repository, err error) {
 		if err := os.MkdirAll(r.journalDir, 0o700); err != nil {
 			return nil, fmt.Errorf("open repository: %w", err)
 		}
+		if s, ok := o.Store.(interface{ RemoveTemporary() error }); ok {
+			if err := s.RemoveTemporary(); err != nil {
+				r.log.Warn("what an interrupted write left isn't removed", "err", err)
+			}
+		}
 	}
 	if r.keys, err = seal.NewKeys(o.Key, cfg.ID); err != nil {
 		return nil, fmt.Errorf("open repository: %w", err)

@@ -197,25 +197,34 @@ func (t *Tree) fetchShared(ctx context.Context, ino Ino, inodes page.Root) (*nod
 }
 
 func (t *Tree) fetchEntry(ctx context.Context, ino Ino, p place, gen uint64) (*node, error) {
-	entries, err := t.baseEntries(ctx, p.dir, gen)
+	e, err := t.baseEntry(ctx, p, gen)
 	if err != nil {
 		return nil, err
-	}
-	v, ok, err := page.Get(ctx, t.repo.chunks, entries, cookieKey(p.cookie))
-	if err != nil {
-		return nil, fmt.Errorf("read directory %d: %w", p.dir, asDamage(err))
-	}
-	if !ok {
-		return nil, fmt.Errorf("inode %d: %w", ino, ErrStale)
-	}
-	e, err := decodeEntry(v)
-	if err != nil {
-		return nil, damaged(fmt.Sprintf("directory %d", p.dir), err)
 	}
 	if e.ino != ino || e.node == nil {
 		return nil, fmt.Errorf("inode %d: %w", ino, ErrStale)
 	}
 	return e.node, nil
+}
+
+// baseEntry reads an entry as the base of generation gen holds it.
+func (t *Tree) baseEntry(ctx context.Context, p place, gen uint64) (dirEntry, error) {
+	entries, err := t.baseEntries(ctx, p.dir, gen)
+	if err != nil {
+		return dirEntry{}, err
+	}
+	v, ok, err := page.Get(ctx, t.repo.chunks, entries, cookieKey(p.cookie))
+	if err != nil {
+		return dirEntry{}, fmt.Errorf("read directory %d: %w", p.dir, asDamage(err))
+	}
+	if !ok {
+		return dirEntry{}, fmt.Errorf("entry of directory %d: %w", p.dir, ErrStale)
+	}
+	e, err := decodeEntry(v)
+	if err != nil {
+		return dirEntry{}, damaged(fmt.Sprintf("directory %d", p.dir), err)
+	}
+	return e, nil
 }
 
 // baseEntries returns a directory's entries as the base of generation gen

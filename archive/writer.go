@@ -11,7 +11,7 @@ import (
 const (
 	// dirtyLimit is how many bytes may be in memory between write(2) and their
 	// pack; writers wait above it.
-	dirtyLimit = 64 << 20
+	dirtyLimit = 48 << 20
 	// cutAt is how long a segment grows before chunks are cut off its front.
 	cutAt = 4 << 20
 )

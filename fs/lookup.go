@@ -62,7 +62,7 @@ func (f *filesystem) lookupSnapshot(n node, name string, out *fuse.EntryOut) err
 	if err != nil {
 		return err
 	}
-	path, err := f.pathOf(n.view.tree, n.ino)
+	path, err := n.view.tree.Path(f.ctx, n.ino)
 	if err != nil {
 		return err
 	}

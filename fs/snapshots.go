@@ -34,7 +34,7 @@ func (f *filesystem) eachVersion(n node, fn func(archive.Snapshot, archive.Ino))
 	if err != nil {
 		return err
 	}
-	path, err := f.pathOf(n.view.tree, n.ino)
+	path, err := n.view.tree.Path(f.ctx, n.ino)
 	if err != nil {
 		return err
 	}

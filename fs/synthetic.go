@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"bkfs/archive"
 )
@@ -92,39 +91,6 @@ func snapshotsAttr(ctx context.Context, t *archive.Tree) (archive.Attr, error) {
 		UID:   a.UID, GID: a.GID,
 		Atime: a.Ctime, Mtime: a.Ctime, Ctime: a.Ctime, Btime: a.Btime,
 	}, nil
-}
-
-// pathOf returns the names that lead from a tree's root to a directory.
-func (f *filesystem) pathOf(t *archive.Tree, dir archive.Ino) ([]string, error) {
-	var path []string
-	for dir != archive.RootIno {
-		parent, err := t.LookupParent(f.ctx, dir)
-		if err != nil {
-			return nil, err
-		}
-		name, err := f.nameIn(t, parent.Ino, dir)
-		t.Forget(parent.Ino, 1)
-		if err != nil {
-			return nil, err
-		}
-		path = append(path, name)
-		dir = parent.Ino
-	}
-	slices.Reverse(path)
-	return path, nil
-}
-
-func (f *filesystem) nameIn(t *archive.Tree, parent, dir archive.Ino) (name string, err error) {
-	err = t.ReadDir(f.ctx, parent, 0, false, func(e archive.Entry) bool {
-		if e.Ino == dir {
-			name = e.Name
-		}
-		return name == ""
-	})
-	if err == nil && name == "" {
-		err = fmt.Errorf("directory %d has no name: %w", dir, archive.ErrStale)
-	}
-	return name, err
 }
 
 // walk finds a directory by path. The caller gets one reference to it.

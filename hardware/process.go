@@ -167,9 +167,9 @@ func (h *helper) failure(cause error) error {
 		return fmt.Errorf("%w: it crashed (%v)", ErrHelper, ws.Signal())
 	}
 	if line := h.stderr.line(); line != "" {
-		return fmt.Errorf("%w: %v: %s", ErrHelper, exit, line)
+		return fmt.Errorf("%w: %v: %s", ErrHelper, exit.ProcessState, line)
 	}
-	return fmt.Errorf("%w: %v", ErrHelper, exit)
+	return fmt.Errorf("%w: %v", ErrHelper, exit.ProcessState)
 }
 
 // tail keeps the beginning of what a helper writes to stderr.

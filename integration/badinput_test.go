@@ -73,32 +73,32 @@ type badRow struct {
 
 func badInput() map[string]badRow {
 	return map[string]badRow{
-		"wrong passphrase":  {env: []string{"BKFS_PASSPHRASE=wrong"}, code: exitWrongSecret, message: "wrong passphrase"},
+		"wrong passphrase":  {env: []string{"BKFS_PASSPHRASE=wrong"}, code: exitWrongSecret, message: "passphrase is wrong"},
 		"empty passphrase":  {env: []string{"BKFS_PASSPHRASE="}, code: exitWrongSecret, message: "passphrase"},
 		"wrong token":       {env: []string{"BKFS_PASSPHRASE", "BKFS_FIDO2_DEVICE=soft:DIR/wrong.token"}, code: exitNoToken, message: "(?s)token.*hint: "},
 		"no token":          {env: []string{"BKFS_PASSPHRASE", "BKFS_FIDO2_DEVICE=auto"}, code: exitNoToken, message: "(?s)token.*hint: "},
 		"nothing to unlock": {env: []string{"BKFS_PASSPHRASE"}, code: exitWrongSecret, message: "(?s)no passphrase.*hint: .*BKFS_PASSPHRASE"},
-		"failing command":   {env: []string{"BKFS_PASSPHRASE", "BKFS_PASSCOMMAND=false"}, code: exitError, message: "(?i)passcommand"},
-		"no repository":     {env: []string{"BKFS_REPOSITORY=DIR/nowhere"}, code: exitNoRepository, message: "(?s)no repository.*nowhere.*hint: .*init"},
-		"not a repository":  {env: []string{"BKFS_REPOSITORY=DIR/mnt"}, code: exitNoRepository, message: "(?s)no repository|not a repository"},
+		"failing command":   {env: []string{"BKFS_PASSPHRASE", "BKFS_PASSCOMMAND=false"}, code: exitError, message: "run false"},
+		"no repository":     {env: []string{"BKFS_REPOSITORY=DIR/nowhere"}, code: exitNoRepository, message: "(?s)nowhere: no repository.*hint: .*init"},
+		"not a repository":  {env: []string{"BKFS_REPOSITORY=DIR/mnt"}, code: exitNoRepository, message: "no repository"},
 		"init over another": {env: []string{"BKFS_NEW_PASSPHRASE=other"}, args: []string{"init"}, code: exitError, message: "already"},
 		"init in a full directory": {
-			env: []string{"BKFS_NEW_PASSPHRASE=other", "BKFS_REPOSITORY=DIR"}, args: []string{"init"}, code: exitError, message: "not empty"},
+			env: []string{"BKFS_NEW_PASSPHRASE=other", "BKFS_REPOSITORY=DIR"}, args: []string{"init"}, code: exitError, message: "isn't empty"},
 
 		"config cut, both copies":     {wrong: onConfigs(2, cut), code: exitDamaged, message: "config"},
 		"config emptied, both copies": {wrong: onConfigs(2, empty), code: exitDamaged, message: "config"},
 		"config edited":               {wrong: onConfigs(2, swap(`"max": 1048576`, `"max": 2097152`)), code: exitDamaged, message: "config"},
 		"unknown format version":      {wrong: onConfigs(2, swap(`"format": 1`, `"format": 99`)), code: exitError, message: "(?s)format.*99.*hint: "},
 
-		"mountpoint missing":       {args: []string{"mount", "DIR/missing"}, code: exitError, message: "missing.*(no such|not exist)"},
-		"mountpoint is a file":     {args: []string{"mount", "DIR/mine.token"}, code: exitError, message: "not a directory"},
-		"mountpoint not empty":     {args: []string{"mount", "DIR/repo/packs"}, code: exitError, message: "inside|not empty"},
+		"mountpoint missing":       {args: []string{"mount", "DIR/missing"}, code: exitError, message: "(?s)missing.*doesn't exist.*hint: "},
+		"mountpoint is a file":     {args: []string{"mount", "DIR/mine.token"}, code: exitError, message: "isn't a directory"},
+		"mountpoint not empty":     {args: []string{"mount", "DIR/repo/packs"}, code: exitError, message: "inside the repository"},
 		"mountpoint in repository": {wrong: makeDirectory("repo/mnt"), args: []string{"mount", "DIR/repo/mnt"}, code: exitError, message: "inside the repository"},
-		"mountpoint is repository": {args: []string{"mount", "DIR/repo"}, code: exitError, message: "inside|repository"},
+		"mountpoint is repository": {args: []string{"mount", "DIR/repo"}, code: exitError, message: "inside the repository|is the repository"},
 		"mounted already":          {wrong: mountElsewhere, code: exitLocked, message: "(?s)(mounted|locked|use).*hint: "},
 		"no such command":          {args: []string{"frobnicate"}, code: exitError, message: "frobnicate"},
 		"no such option":           {args: []string{"mount", "-o", "frobnicate", "DIR/mnt"}, code: exitError, message: "frobnicate"},
-		"not mounted":              {args: []string{"umount", "DIR/mnt"}, code: exitError, message: "not mounted"},
+		"not mounted":              {args: []string{"umount", "DIR/mnt"}, code: exitError, message: "no repository is mounted"},
 		"no such archive":          {args: []string{"mount", "--archive", "nothing", "DIR/mnt"}, code: exitError, message: "nothing"},
 		"no such snapshot":         {args: []string{"snapshot", "delete", "tree", "nothing"}, code: exitError, message: "nothing"},
 

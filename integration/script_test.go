@@ -3,6 +3,7 @@ package integration
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -23,6 +24,7 @@ import (
 //	slot VAR LABEL      set VAR to the id of the key slot with that label
 //	tree DIR            make a tree with everything a file system can hold
 //	same DIR DIR        compare two trees, down to links, owners, times and attributes
+//	dialog FILE CMD...  run a command on a terminal, without secrets in its environment; FILE has a line "question => answer" for each question
 //	crash               kill the daemon and take the dead mount away
 //
 // $WORK/mnt exists, BKFS_REPOSITORY is $WORK/repo, and BKFS_FIDO2_DEVICE is none. What a script leaves mounted is
@@ -84,6 +86,16 @@ func TestScript(t *testing.T) {
 					}
 				}
 				ts.Fatalf("no key slot is labelled %q", args[1])
+			},
+			"dialog": func(ts *testscript.TestScript, neg bool, args []string) {
+				u := of(ts).with("BKFS_REPOSITORY=" + ts.Getenv("BKFS_REPOSITORY"))
+				c := u.command(args[1], args[2:]...)
+				c.Dir = ts.MkAbs(".")
+				transcript, err := dialog(c, ts.ReadFile(args[0]))
+				fmt.Fprint(ts.Stdout(), transcript)
+				if (err != nil) != neg {
+					ts.Fatalf("%v", err)
+				}
 			},
 			"tree": func(ts *testscript.TestScript, neg bool, args []string) { oddTree(of(ts), ts.MkAbs(args[0])) },
 			"same": func(ts *testscript.TestScript, neg bool, args []string) {

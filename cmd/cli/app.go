@@ -111,6 +111,20 @@ func (a *app) daemonFor(r *repository) (*daemon.Client, error) {
 	return daemon.ForRepository(a.runtimeDirs(), r.config.ID, r.path)
 }
 
+// daemonsOf lists all that have the repository mounted, the writer first.
+func (a *app) daemonsOf(r *repository) []*daemon.Client {
+	var out []*daemon.Client
+	if c, err := a.daemonFor(r); err == nil {
+		out = append(out, c)
+	}
+	for _, c := range daemon.All(a.runtimeDirs()) {
+		if c.Hello.ReadOnly && c.Hello.ID == r.config.ID && c.Hello.Repository == r.path {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
 // helper prepares another process of this program. It runs what is running
 // now, even after an update has replaced the file.
 func helper(ctx context.Context, args ...string) *exec.Cmd {

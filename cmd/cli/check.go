@@ -53,7 +53,8 @@ func (a *app) showReport(r archive.Report, readData bool) {
 	if readData {
 		read = size(r.Bytes) + " of content read"
 	}
-	a.term.notice("Checked %s files and directories and %s packs; %s.", humanize.Comma(int64(r.Inodes)), count(r.Packs), read)
+	a.term.notice("Checked %s files and directories and %s %s; %s.",
+		humanize.Comma(int64(r.Inodes)), count(r.Packs), plural(r.Packs, "pack", "packs"), read)
 	if len(r.Damage) == 0 {
 		a.term.notice("No damage was found.")
 	}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -53,11 +54,11 @@ default_permissions (always on), suid, dev, noexec, noatime, fsname=NAME.`,
 	}
 	fl := cmd.Flags()
 	fl.BoolVarP(&f.foreground, "foreground", "f", false, "stay in the foreground and log to stderr; for systemd, containers and finding faults")
-	fl.StringArrayVarP(&f.options, "option", "o", nil, "mount options, with commas; see above")
-	fl.StringVar(&f.Options.Archive, "archive", "", "show this archive alone, as the mountpoint's own contents")
+	fl.StringArrayVarP(&f.options, "option", "o", nil, "mount `OPTIONS`, with commas; see above")
+	fl.StringVar(&f.Options.Archive, "archive", "", "show the archive `NAME` alone, as the mountpoint's own contents")
 	fl.BoolVar(&f.Options.Guard, "guard", false, "make the directory underneath immutable, so that no program writes beside the\nbackup while it isn't mounted (root only)")
 	fl.BoolVar(&f.SnapshotOnUnmount, "snapshot-on-unmount", true, "take a snapshot of every changed archive when unmounting; =false if only you\nname snapshots")
-	fl.DurationVar(&f.SnapshotWhenQuiet, "snapshot-when-quiet", defaultQuiet, "take one when a changed archive has been quiet this long; 0 is never. Automatic\nsnapshots thin out: hourly for a day, daily for a month, then monthly")
+	fl.DurationVar(&f.SnapshotWhenQuiet, "snapshot-when-quiet", defaultQuiet, "take one when a changed archive has been quiet for `DURATION`; 0 is never. Automatic\nsnapshots thin out: hourly for a day, daily for a month, then monthly")
 	return cmd
 }
 
@@ -105,8 +106,14 @@ func (a *app) serve(ctx context.Context, job daemon.Job, r *repository, u *unloc
 	o := daemon.Options{
 		Job: job, Store: r.store, Key: u.key, ID: r.config.ID,
 		RuntimeDirs: a.runtimeDirs(), Describe: describe,
-		Log:    slog.New(slog.NewTextHandler(a.term.err, &slog.HandlerOptions{Level: a.daemonLevel()})),
-		Opened: func(repo *archive.Repository) error { return a.rememberOpened(r.config.ID, repo) },
+		Log: slog.New(slog.NewTextHandler(a.term.err, &slog.HandlerOptions{Level: a.daemonLevel()})),
+		Opened: func(repo *archive.Repository) error {
+			if err := a.rememberOpened(r.config.ID, repo); err != nil {
+				f := describe(err)
+				return errors.New(strings.TrimSuffix(f.Message+"\nhint: "+f.Hint, "\nhint: "))
+			}
+			return nil
+		},
 	}
 	o.Serving = func(warnings []string) {
 		if handover != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -39,6 +40,9 @@ func Main(args []string) int {
 	a.term.progressDone()
 	if err == nil {
 		return exitOK
+	}
+	if strings.HasPrefix(err.Error(), "unknown command") { // cobra's own; it has no type
+		err = hint(err, "see `bkfs --help`")
 	}
 	f := describe(err)
 	var d *daemon.Failure
@@ -75,8 +79,8 @@ func (a *app) rootCommand() *cobra.Command {
 		return hint(err, "see `%s --help`", cmd.CommandPath())
 	})
 	flags := root.PersistentFlags()
-	flags.StringVarP(&a.repositoryFlag, "repository", "r", "", "the repository's directory (default: $BKFS_REPOSITORY, else\n~/.local/share/bkfs/repository)")
-	flags.StringVar(&a.unlockDevice, "unlock-fido2-device", "", "where to look for a token to unlock with: none, auto, /dev/hidrawN or\nsoft:PATH, or several with commas (default: $BKFS_FIDO2_DEVICE, else auto)")
+	flags.StringVarP(&a.repositoryFlag, "repository", "r", "", "the repository's `DIRECTORY` (default: $BKFS_REPOSITORY, else\n~/.local/share/bkfs/repository)")
+	flags.StringVar(&a.unlockDevice, "unlock-fido2-device", "", "`SPEC` says where to look for a token to unlock with: none, auto, /dev/hidrawN or\nsoft:PATH, or several with commas (default: $BKFS_FIDO2_DEVICE, else auto)")
 	flags.BoolVar(&a.term.json, "json", false, "print the answer as JSON, for scripts")
 	flags.BoolVarP(&a.verbose, "verbose", "v", false, "log what happens to stderr, for finding faults")
 

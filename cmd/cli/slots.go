@@ -30,14 +30,14 @@ type slotFlags struct {
 
 func (f *slotFlags) register(cmd *cobra.Command) {
 	fl := cmd.Flags()
-	fl.StringVar(&f.device, "fido2-device", "", "enrol a token: auto (the one that is plugged in), /dev/hidrawN, or soft:PATH;\nneeded when the new key is to be a token instead of a passphrase")
+	fl.StringVar(&f.device, "fido2-device", "", "enrol a token, named by `SPEC`: auto (the one that is plugged in), /dev/hidrawN, or soft:PATH;\nneeded when the new key is to be a token instead of a passphrase")
 	fl.BoolVar(&f.withPassphrase, "fido2-with-passphrase", false, "make a slot that needs the token and a passphrase together;\nfor when neither a found token nor an overheard passphrase may be enough")
 	fl.BoolVar(&f.clientPIN, "fido2-with-client-pin", false, "ask for the token's PIN at every unlock; for when the token may be stolen")
-	fl.BoolVar(&f.userPresence, "fido2-with-user-presence", true, "ask for a touch at every unlock; `=false` for unattended machines,\nif the token allows it")
+	fl.BoolVar(&f.userPresence, "fido2-with-user-presence", true, "ask for a touch at every unlock; =false for unattended machines,\nif the token allows it")
 	fl.BoolVar(&f.userVerification, "fido2-with-user-verification", false, "ask for the token's own check, such as a fingerprint, at every unlock")
-	fl.StringVar(&f.algorithm, "fido2-credential-algorithm", string(keyring.ES256), "es256 or eddsa; es256 works with every token")
-	fl.StringVar(&f.label, "label", "", "a name for the slot, such as \"blue key, home\"; worth it with several tokens.\nIt is stored unencrypted")
-	fl.StringVar(&f.recoveryFile, "recovery-key-file", "", "write the new recovery key to this new file (mode 0600) instead of stdout;\nfor scripts")
+	fl.StringVar(&f.algorithm, "fido2-credential-algorithm", string(keyring.ES256), "`ALGORITHM`: es256 or eddsa; es256 works with every token")
+	fl.StringVar(&f.label, "label", "", "a `NAME` for the slot, such as \"blue key, home\"; worth it with several tokens.\nIt is stored unencrypted")
+	fl.StringVar(&f.recoveryFile, "recovery-key-file", "", "write the new recovery key to `FILE`, which is new then (mode 0600), instead of stdout;\nfor scripts")
 }
 
 // isToken tells whether a token is to be enrolled.
@@ -145,7 +145,10 @@ func (m *maker) token(ctx context.Context) (keyring.Slot, error) {
 		Salt: salt, Exclude: m.enrolled,
 	})
 	if err != nil {
-		return keyring.Slot{}, fmt.Errorf("enrol a token: %w", err)
+		if errors.Is(err, hardware.ErrNoToken) {
+			err = hint(err, "plug the token in; `bkfs token list` shows what is there")
+		}
+		return keyring.Slot{}, err
 	}
 	parts.Token, meta.FIDO2 = secret, &credential
 	return keyring.NewSlot(m.id, m.key, kind, parts, meta)

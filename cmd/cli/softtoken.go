@@ -95,7 +95,7 @@ plugs the token in when it is used.`,
 			return err
 		},
 	}
-	cmd.Flags().StringVar(&link, "link", "", "keep a symbolic link to the device at this path")
+	cmd.Flags().StringVar(&link, "link", "", "keep a symbolic link to the device at `PATH`")
 	return cmd
 }
 

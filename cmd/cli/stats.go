@@ -43,8 +43,8 @@ func (a *app) stats(ctx context.Context) error {
 		a.term.print("archives     %s, with %s files and directories", count(s.Archives), humanize.Comma(int64(s.Inodes)))
 		a.term.print("snapshots    %s", count(s.Snapshots))
 		a.term.print("logical      %s: %s live, %s in snapshots", size(s.Logical), size(s.Live), size(s.Logical-s.Live))
-		a.term.print("stored       %s in %s packs: %s of content, %s of names and structure",
-			size(s.Stored), count(s.Packs), size(s.Data), size(s.Metadata))
+		a.term.print("stored       %s in %s %s: %s of content, %s of names and structure",
+			size(s.Stored), count(s.Packs), plural(s.Packs, "pack", "packs"), size(s.Data), size(s.Metadata))
 		a.term.print("chunks       %s", humanize.Comma(int64(s.Chunks)))
 		a.term.print("ratio        %s bytes for each one stored", ratio(s.Logical, s.Stored))
 		if s.Written > 0 {

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -44,25 +43,13 @@ func (a *app) status(ctx context.Context) error {
 		Repository: r.path, ID: r.config.ID.String(), Format: r.config.Format, Created: r.config.Created,
 		Slots: slotTypes(r), Mounts: []daemon.Hello{},
 	}
-	writer, err := a.daemonFor(r)
-	if err != nil && !errors.Is(err, daemon.ErrNoDaemon) {
-		return err
+	clients := a.daemonsOf(r)
+	for _, c := range clients {
+		answer.Mounts = append(answer.Mounts, c.Hello)
 	}
-	if writer != nil {
-		answer.Mounts = append(answer.Mounts, writer.Hello)
-	}
-	ask := writer
-	for _, c := range daemon.All(a.runtimeDirs()) {
-		if c.Hello.ReadOnly && c.Hello.ID == r.config.ID && c.Hello.Repository == r.path {
-			answer.Mounts = append(answer.Mounts, c.Hello)
-			if ask == nil {
-				ask = c
-			}
-		}
-	}
-	if ask != nil {
+	if len(clients) > 0 {
 		answer.Status = &daemon.Status{}
-		if err := ask.Call(ctx, daemon.Request{Op: daemon.OpStatus}, nil, answer.Status); err != nil {
+		if err := clients[0].Call(ctx, daemon.Request{Op: daemon.OpStatus}, nil, answer.Status); err != nil {
 			return err
 		}
 	}

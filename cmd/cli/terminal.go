@@ -142,7 +142,7 @@ func (t *terminal) progress(p daemon.Progress) {
 	if t.bar == nil {
 		t.bar = progressbar.NewOptions64(total, progressbar.OptionSetWriter(t.err),
 			progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish(),
-			progressbar.OptionSetWidth(30), progressbar.OptionShowCount(), progressbar.OptionSetPredictTime(true))
+			progressbar.OptionSetWidth(30), progressbar.OptionSetPredictTime(true))
 	}
 	t.bar.Describe(p.Doing)
 	if t.bar.GetMax64() != total {

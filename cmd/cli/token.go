@@ -58,14 +58,14 @@ func (a *app) showTokens(list []hardware.Info) {
 	table := [][]string{{"DEVICE", "PRODUCT", "HMAC-SECRET", "PIN", "TRIES", "VERIFIES USER", "FIRMWARE", "MODEL"}}
 	for _, t := range list {
 		if t.Error != "" {
-			table = append(table, []string{t.Device, shown(t.Product), "can't be asked: " + t.Error})
+			table = append(table, []string{t.Device, name(t.Product), "can't be asked: " + t.Error})
 			continue
 		}
 		tries, firmware := "", t.Firmware
 		if t.PINRetries >= 0 {
 			tries = strconv.Itoa(t.PINRetries)
 		}
-		table = append(table, []string{t.Device, shown(t.Product), yes(t.HMACSecret), yes(t.PIN), tries, yes(t.UV), firmware, t.AAGUID.String()})
+		table = append(table, []string{t.Device, name(t.Product), yes(t.HMACSecret), yes(t.PIN), tries, yes(t.UV), firmware, t.AAGUID.String()})
 	}
 	a.term.table(table)
 }
@@ -75,4 +75,12 @@ func yes(b bool) string {
 		return "yes"
 	}
 	return "no"
+}
+
+// name is shown, but empty for a device that doesn't say.
+func name(product string) string {
+	if product == "" {
+		return ""
+	}
+	return shown(product)
 }

@@ -30,13 +30,11 @@ mount it refuses and names them, as far as you may know them.`,
 			if len(args) == 1 {
 				mountpoint = resolve(args[0])
 			}
-			if err := a.umount(cmd.Context(), mountpoint, lazy); err != nil {
-				return err
+			mountpoint, err := a.umount(cmd.Context(), mountpoint, lazy)
+			if err == nil && unguard {
+				err = fs.Unguard(mountpoint)
 			}
-			if unguard && mountpoint != "" {
-				return fs.Unguard(mountpoint)
-			}
-			return nil
+			return err
 		},
 	}
 	cmd.Flags().BoolVar(&lazy, "lazy", false, "take the mount away although it is used; it closes when its last user lets go")
@@ -44,21 +42,22 @@ mount it refuses and names them, as far as you may know them.`,
 	return cmd
 }
 
-func (a *app) umount(ctx context.Context, mountpoint string, lazy bool) error {
+// umount returns what it has unmounted.
+func (a *app) umount(ctx context.Context, mountpoint string, lazy bool) (string, error) {
 	c, err := a.findDaemon(ctx, mountpoint)
 	if errors.Is(err, daemon.ErrNoDaemon) {
-		return a.umountDead(mountpoint)
+		return mountpoint, a.umountDead(mountpoint)
 	}
 	if err != nil {
-		return err
+		return "", err
 	}
 	var done daemon.Unmounted
 	err = c.Call(ctx, daemon.Request{Op: daemon.OpUnmount, Lazy: lazy, PID: os.Getpid()}, a.term.progress, &done)
 	a.term.progressDone()
 	if err != nil {
-		return err
+		return "", err
 	}
-	return a.term.answer(done, func() {
+	return c.Hello.Mountpoint, a.term.answer(done, func() {
 		for _, u := range done.Users {
 			a.term.notice("%s (process %d) still uses %s", shown(u.Name), u.PID, shown(u.Path))
 		}
@@ -77,11 +76,14 @@ func (a *app) findDaemon(ctx context.Context, mountpoint string) (*daemon.Client
 	if err != nil {
 		return nil, err
 	}
-	c, err := a.daemonFor(r)
-	if errors.Is(err, daemon.ErrNoDaemon) {
+	switch clients := a.daemonsOf(r); len(clients) {
+	case 0:
 		return nil, hint(fmt.Errorf("the repository %s isn't mounted", shown(r.path)), "name the mountpoint if it is another repository's")
+	case 1:
+		return clients[0], nil
+	default:
+		return nil, hint(fmt.Errorf("the repository %s is mounted more than once", shown(r.path)), "name the mountpoint; `bkfs status` shows them")
 	}
-	return c, err
 }
 
 // umountDead clears up after a daemon that died. What it had acknowledged is in

@@ -42,7 +42,7 @@ type Options struct {
 	// Describe turns an error into what the asking command prints.
 	Describe func(error) *Failure
 	// Opened is told the repository when it has been opened, and again when
-	// everything is durable; its errors are warnings.
+	// everything is durable. Its errors are warnings, to be shown as they are.
 	Opened func(*archive.Repository) error
 	// Serving is called once, when the mount answers.
 	Serving func(warnings []string)

@@ -66,7 +66,8 @@ func makeRaw(fd int) error {
 	return unix.IoctlSetTermios(fd, unix.TCSETS, t)
 }
 
-// discard drops reports that a client left unread when it went away.
+// discard drops reports that clients left unread when they went away, so that the queue never fills up. The next
+// client may have read some of them by then: like those of a hidraw node, they are for another channel.
 func (t *terminal) discard() {
 	_ = unix.IoctlSetInt(int(t.slave.Fd()), unix.TCFLSH, unix.TCIFLUSH)
 }
