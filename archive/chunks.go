@@ -36,6 +36,7 @@ type chunks struct {
 	data, meta *packer
 	blobs      *otter.Cache[blobKey, *openBlob]
 	pages      *otter.Cache[chunk.ID, []byte]
+	ahead      *readahead
 
 	mu    sync.Mutex
 	packs map[pack.ID]packInfo // the pack set: what an index hit may be in
@@ -80,6 +81,7 @@ func newChunks(st store.Store, keys *seal.Keys, ix *index.Index, maxChunk int, e
 	c.data = newPacker(c, st, pack.KindData, epoch)
 	c.meta = newPacker(c, st, pack.KindMeta, epoch)
 	c.reader = pack.NewReader(unsavedPacks{st, c}, keys)
+	c.ahead = newReadahead(c)
 	c.blobs = otter.Must(&otter.Options[blobKey, *openBlob]{
 		MaximumWeight: blobCacheBytes,
 		Weigher:       func(_ blobKey, b *openBlob) uint32 { return uint32(len(b.payload)) + 128 },
@@ -190,14 +192,12 @@ func (c *chunks) locate(kind chunk.Kind, id chunk.ID) (pack.Place, []byte, error
 
 // at reads a chunk from its place and checks that it is the one.
 func (c *chunks) at(ctx context.Context, kind chunk.Kind, id chunk.ID, place pack.Place) ([]byte, error) {
-	b, err := c.blobs.Get(ctx, blobKey{place.Pack, place.Record}, otter.LoaderFunc[blobKey, *openBlob](
-		func(ctx context.Context, _ blobKey) (*openBlob, error) {
-			payload, err := c.reader.Blob(ctx, nil, place)
-			if err != nil {
-				return nil, err
-			}
-			return &openBlob{payload: payload, checked: make(map[uint32]struct{}, 1)}, nil
-		}))
+	b, ok := c.blobs.GetIfPresent(blobKey{place.Pack, place.Record})
+	var err error
+	if !ok {
+		b, err = c.blob(ctx, place)
+		c.ahead.read(place)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read chunk %s: %w", id, err)
 	}
@@ -207,7 +207,7 @@ func (c *chunks) at(ctx context.Context, kind chunk.Kind, id chunk.ID, place pac
 	}
 	data := b.payload[place.Start:end:end]
 	b.mu.Lock()
-	_, ok := b.checked[place.Start]
+	_, ok = b.checked[place.Start]
 	b.mu.Unlock()
 	if !ok {
 		if chunk.ID(c.keys.ChunkID(byte(kind), data)) != id {
@@ -224,6 +224,19 @@ func (c *chunks) at(ctx context.Context, kind chunk.Kind, id chunk.ID, place pac
 func (c *chunks) has(id chunk.ID) (bool, error) {
 	_, ok, err := c.index.Get(id)
 	return ok, err
+}
+
+// blob opens the blob of a place, or takes it from the cache. Those who want
+// the same one at a time share the work.
+func (c *chunks) blob(ctx context.Context, place pack.Place) (*openBlob, error) {
+	return c.blobs.Get(ctx, blobKey{place.Pack, place.Record}, otter.LoaderFunc[blobKey, *openBlob](
+		func(ctx context.Context, _ blobKey) (*openBlob, error) {
+			payload, err := c.reader.Blob(ctx, nil, place)
+			if err != nil {
+				return nil, err
+			}
+			return &openBlob{payload: payload, checked: make(map[uint32]struct{}, 1)}, nil
+		}))
 }
 
 // added notes a pack that has become durable.

@@ -280,6 +280,7 @@ func (r *Repository) Close(ctx context.Context) error {
 func (r *Repository) shut() (err error) {
 	if r.writer != nil {
 		r.writer.close()
+		r.chunks.ahead.close()
 	}
 	if r.journal != nil {
 		err = r.journal.Close()

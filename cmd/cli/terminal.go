@@ -271,7 +271,7 @@ func echoOff(f *os.File) (restore func(), err error) {
 			quiet := *old
 			quiet.Lflag = quiet.Lflag&^unix.ECHO | unix.ICANON | unix.ISIG
 			quiet.Iflag |= unix.ICRNL
-			err = unix.IoctlSetTermios(int(fd), unix.TCSETSF, &quiet)
+			err = unix.IoctlSetTermios(int(fd), unix.TCSETS, &quiet)
 		}
 	})
 	if err = errors.Join(ctlErr, err); err != nil {
