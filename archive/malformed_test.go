@@ -100,7 +100,7 @@ func TestMalformed(t *testing.T) {
 		{"snapshot", "number of over 32 bits", numberRange, append(number(1<<32), vector(t, "snapshot")[2:]...)},
 		{"archive", "name with a slash", archiveRange, archive("a/b", dir)},
 		{"archive", "a file for a root", archiveRange, archive("a", vectorNode())},
-		{"root", "bytes behind its end", "root has bytes behind its end", append(vector(t, "root"), 0)},
+		{"root", "bytes behind its end", "bytes behind its end", append(vector(t, "root"), 0)},
 		{"root", "malformed archive", archiveRange, (&root{archives: []archiveRecord{{number: 1, name: "/", base: base{root: dir}}}}).encode()},
 		{"root", "more archives than bytes", truncated, replaced(t, "root", []byte{0xad, 0x02, 2, 1, 9}, []byte{0xad, 0x02, 0xff, 0xff, 3, 1, 9})},
 		{"root", "more packs than bytes", truncated, replaced(t, "root", []byte{0x81, 0x04, 2, 0xbb}, []byte{0x81, 0x04, 0x7f, 0xbb})},

@@ -75,7 +75,7 @@ func argon2Memory() uint32 {
 	if unix.Sysinfo(&info) != nil {
 		return 64 << 10
 	}
-	return uint32(min(uint64(info.Totalram)*uint64(info.Unit)/4/1024, argon2MaxMemory))
+	return uint32(min(info.Totalram*uint64(info.Unit)/4/1024, argon2MaxMemory))
 }
 
 func runArgon2(ctx context.Context, req argon2Request, passphrase []byte) (kind byte, body []byte, err error) {

@@ -40,7 +40,7 @@ func (a *app) keyChangeCommand() *cobra.Command {
 		Short: "Replace a key by a new one",
 		Long: `Replace a key slot by a new one: the slot that unlocks, or the one that is named.
 A passphrase is replaced by a passphrase and a recovery key by a recovery key,
-unless the flags say otherwise. The old key no longer opens the repository
+unless the flags say otherwise; the label stays. The old key no longer opens the repository
 afterwards.`,
 		Example: `  bkfs key change
   BKFS_PASSPHRASE=old BKFS_NEW_PASSPHRASE=new bkfs key change
@@ -55,6 +55,9 @@ afterwards.`,
 				old, err := u.ring.Find(id)
 				if err != nil {
 					return "", hint(err, "`bkfs key list` shows them")
+				}
+				if !cmd.Flags().Changed("label") {
+					f.label = old.Label
 				}
 				return id, a.defaultChange(&f, old.Type)
 			})

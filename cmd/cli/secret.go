@@ -129,7 +129,7 @@ func runPassCommand(ctx context.Context, command string) ([]byte, error) {
 	}
 	secret, readErr := readSecret(out)
 	if readErr != nil {
-		cmd.Process.Kill()
+		_ = cmd.Process.Kill() // Wait tells
 	}
 	err = cmd.Wait()
 	switch {

@@ -151,7 +151,7 @@ func TestNewPassphraseSources(t *testing.T) {
 			a, _ := testApp(t, &tt.person)
 			a.secrets = tt.secrets
 			got, err := a.readNewPassphrase(t.Context())
-			if (err != nil) != (tt.err != nil) || tt.err != nil && tt.err != errAny && !errors.Is(err, tt.err) {
+			if (err != nil) != (tt.err != nil) || tt.err != nil && !errors.Is(tt.err, errAny) && !errors.Is(err, tt.err) {
 				t.Fatalf("got error %v, want %v", err, tt.err)
 			}
 			if string(got) != tt.want {

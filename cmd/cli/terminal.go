@@ -148,7 +148,7 @@ func (t *terminal) progress(p daemon.Progress) {
 	if t.bar.GetMax64() != total {
 		t.bar.ChangeMax64(total)
 	}
-	t.bar.Set64(int64(min(p.Done, 1<<62)))
+	_ = t.bar.Set64(int64(min(p.Done, 1<<62)))
 }
 
 // progressDone takes the bar away.
@@ -161,7 +161,7 @@ func (t *terminal) progressDone() {
 
 func (t *terminal) clear() {
 	if t.bar != nil {
-		t.bar.Clear()
+		_ = t.bar.Clear()
 	}
 }
 
@@ -220,7 +220,7 @@ func ask(ctx context.Context, question string, echo bool) ([]byte, error) {
 		}
 		defer restore()
 	}
-	defer context.AfterFunc(ctx, func() { f.SetReadDeadline(time.Unix(1, 0)) })()
+	defer context.AfterFunc(ctx, func() { _ = f.SetReadDeadline(time.Unix(1, 0)) })()
 	fmt.Fprint(f, question)
 	line, err := readLine(f)
 	if !echo || err != nil {
@@ -278,6 +278,6 @@ func echoOff(f *os.File) (restore func(), err error) {
 		return nil, err
 	}
 	return func() {
-		raw.Control(func(fd uintptr) { unix.IoctlSetTermios(int(fd), unix.TCSETS, old) })
+		_ = raw.Control(func(fd uintptr) { _ = unix.IoctlSetTermios(int(fd), unix.TCSETS, old) })
 	}, nil
 }

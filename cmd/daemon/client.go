@@ -86,7 +86,9 @@ func connect(path string) (*Client, error) {
 	}
 	defer conn.Close()
 	c := &Client{path: path}
-	conn.SetDeadline(time.Now().Add(helloTimeout))
+	if err := conn.SetDeadline(time.Now().Add(helloTimeout)); err != nil {
+		return nil, err
+	}
 	if err := c.readHello(bufio.NewReader(io.LimitReader(conn, maxRequest)), conn); err != nil {
 		return nil, err
 	}

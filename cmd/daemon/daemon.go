@@ -145,8 +145,7 @@ func (d *mounted) start(ctx context.Context) (warnings []string, err error) {
 	}
 	d.control, err = newServer(d.RuntimeDirs, name, hello, d.handle, d.Describe, d.Log)
 	if err != nil {
-		d.fs.Unmount()
-		return nil, err
+		return nil, errors.Join(err, d.fs.Unmount())
 	}
 	return warnings, nil
 }

@@ -77,11 +77,11 @@ func Start(ctx context.Context, cmd *exec.Cmd, job Job, key *seal.Key) (warnings
 	if err != nil {
 		return nil, fmt.Errorf("start the daemon: %w", err)
 	}
-	stop := context.AfterFunc(ctx, func() { cmd.Process.Signal(syscall.SIGTERM) })
+	stop := context.AfterFunc(ctx, func() { _ = cmd.Process.Signal(syscall.SIGTERM) })
 	defer stop()
 	if err := sendJob(jobWrite, job, key); err != nil && !errors.Is(err, syscall.EPIPE) {
-		cmd.Process.Kill()
-		cmd.Wait()
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait() // err says more
 		return nil, fmt.Errorf("start the daemon: %w", err)
 	}
 	jobWrite.Close()
@@ -92,7 +92,7 @@ func Start(ctx context.Context, cmd *exec.Cmd, job Job, key *seal.Key) (warnings
 	case err == nil && r.Serving && ctx.Err() == nil:
 		return r.Warnings, cmd.Process.Release()
 	case err == nil && r.Serving: // interrupted just now: AfterFunc has told it to stop
-		cmd.Wait()
+		_ = cmd.Wait()
 		return nil, ctx.Err()
 	}
 	waitErr := cmd.Wait()

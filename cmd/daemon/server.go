@@ -81,9 +81,11 @@ func (s *server) serve(conn *net.UnixConn) error {
 	if err := sameUser(conn); err != nil {
 		return err
 	}
-	conn.SetDeadline(time.Now().Add(requestTimeout))
+	if err := conn.SetDeadline(time.Now().Add(requestTimeout)); err != nil {
+		return err
+	}
 	// Closing ends reads only: what a request has found out is still written.
-	defer context.AfterFunc(s.ctx, func() { conn.SetReadDeadline(time.Unix(1, 0)) })()
+	defer context.AfterFunc(s.ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })()
 	if err := json.NewEncoder(conn).Encode(s.hello); err != nil {
 		return err
 	}
@@ -99,9 +101,8 @@ func (s *server) serve(conn *net.UnixConn) error {
 	if err := json.Unmarshal(line, &req); err != nil {
 		return s.send(conn, event{Failure: s.describe(fmt.Errorf("read the request: %w", err))})
 	}
-	conn.SetReadDeadline(time.Time{})
-	if s.ctx.Err() != nil {
-		return s.ctx.Err()
+	if err := errors.Join(conn.SetReadDeadline(time.Time{}), s.ctx.Err()); err != nil {
+		return err
 	}
 	return s.answer(conn, req)
 }
@@ -112,7 +113,7 @@ func (s *server) answer(conn *net.UnixConn, req Request) error {
 	ctx, cancel := context.WithCancel(s.ctx)
 	defer cancel()
 	s.wg.Go(func() { // ends when the connection does, at the latest when serve closes it
-		io.Copy(io.Discard, conn)
+		_, _ = io.Copy(io.Discard, conn)
 		cancel()
 	})
 	defer conn.Close()
@@ -139,7 +140,9 @@ func (s *server) answer(conn *net.UnixConn, req Request) error {
 }
 
 func (s *server) send(conn *net.UnixConn, e event) error {
-	conn.SetWriteDeadline(time.Now().Add(requestTimeout))
+	if err := conn.SetWriteDeadline(time.Now().Add(requestTimeout)); err != nil {
+		return err
+	}
 	return json.NewEncoder(conn).Encode(e)
 }
 

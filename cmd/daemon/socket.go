@@ -68,7 +68,7 @@ func socketName(id seal.RepositoryID, dir string, readOnly bool) (string, error)
 	if err := syscall.Stat(dir, &st); err != nil {
 		return "", fmt.Errorf("look at %s: %w", dir, err)
 	}
-	place := binary.BigEndian.AppendUint64(nil, uint64(st.Dev))
+	place := binary.BigEndian.AppendUint64(nil, st.Dev)
 	place = binary.BigEndian.AppendUint64(place, st.Ino)
 	sum := sha256.Sum256(place)
 	name := id.String() + "-" + hex.EncodeToString(sum[:4])
