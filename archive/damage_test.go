@@ -5,7 +5,6 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -192,27 +191,6 @@ func TestMissingPack(t *testing.T) {
 			}
 		})
 	}
-}
-
-func TestTruncatedPack(t *testing.T) {
-	for _, noIndex := range []bool{false, true} {
-		damaging(t, true, noIndex, func(f *fixture, p pack.Place, path string) {
-			f.save(path, f.load(path)[:p.Offset+100])
-		})
-	}
-}
-
-// Packs are read by place, not by header: what the header says matters when
-// the index is built again.
-func TestPackInAnothersPlace(t *testing.T) {
-	damaging(t, true, false, func(f *fixture, p pack.Place, path string) {
-		packs, err := filepath.Glob(filepath.Join(f.dir, "packs", "*", "*"))
-		if err != nil {
-			f.t.Fatal(err)
-		}
-		packs = slices.DeleteFunc(packs, func(s string) bool { return s == path })
-		f.save(path, f.load(packs[0]))
-	})
 }
 
 func TestSecondWriterIsLockedOut(t *testing.T) {

@@ -241,7 +241,7 @@ func TestVectorsMean(t *testing.T) {
 		number: 1, name: "documents", created: Time{1795442709, 1}, changed: Time{1795442710, 2},
 		base: base{
 			inodes: page.Root{ID: repeated[chunk.ID](0x66), Height: 1, Count: 3}, nextIno: 262, usage: Usage{9, 1349576},
-			root: &node{parent: 0, entries: page.Root{ID: repeated[chunk.ID](0x44), Height: 1, Count: 5}, attr: Attr{
+			root: &node{parent: RootIno, entries: page.Root{ID: repeated[chunk.ID](0x44), Height: 1, Count: 5}, attr: Attr{
 				Ino: 1, Mode: 0o40755, Nlink: 3, UID: 1000, GID: 100, Size: 5, Atime: Time{1795442709, 0},
 				Mtime: Time{1795442709, 123456789}, Ctime: Time{-1, 999999999},
 			}},

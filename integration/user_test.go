@@ -113,8 +113,12 @@ func kill(t testing.TB, pid int) {
 	}
 	defer unix.Close(fd)
 	unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
-	if n, _ := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(patience.Milliseconds())); n != 1 {
-		t.Errorf("process %d survived SIGKILL", pid)
+	n, err := 0, error(unix.EINTR)
+	for errors.Is(err, unix.EINTR) { // the runtime's own signals end a poll
+		n, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(patience.Milliseconds()))
+	}
+	if n != 1 {
+		t.Errorf("process %d survived SIGKILL: %v", pid, err)
 	}
 }
 

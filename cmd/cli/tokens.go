@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -99,6 +100,9 @@ func (u *unlocker) withToken(ctx context.Context, spec hardware.Spec, passphrase
 	tokens := u.tokens(spec)
 	defer tokens.Close()
 	matches, err := tokens.Find(ctx, credentials)
+	if errors.Is(err, os.ErrNotExist) { // a software token's file
+		err = say(hardware.ErrAbsent, "%v", err)
+	}
 	if err != nil {
 		return nil, "", fmt.Errorf("look for a token: %w", err)
 	}
