@@ -62,7 +62,7 @@ func (r *Repository) Check(ctx context.Context, o CheckOptions) (*Report, error)
 		return nil, err
 	}
 	c := &checker{r: r, o: o, rep: &Report{Damage: []Damage{}}, bad: make(map[chunk.ID]struct{}),
-		lost: make(map[pack.ID]struct{}), whole: make(map[chunk.ID]struct{})}
+		lost: make(map[pack.ID]struct{}), whole: make(map[directory]struct{})}
 	if o.Progress == nil {
 		c.o.Progress = func(string, uint64, uint64) {}
 	}
@@ -78,9 +78,9 @@ type checker struct {
 	r     *Repository
 	o     CheckOptions
 	rep   *Report
-	bad   map[chunk.ID]struct{} // chunks that a damaged pack has lost
-	lost  map[pack.ID]struct{}  // packs that are missing or of another size
-	whole map[chunk.ID]struct{} // snapshots' directories that are sound with all below
+	bad   map[chunk.ID]struct{}  // chunks that a damaged pack has lost
+	lost  map[pack.ID]struct{}   // packs that are missing or of another size
+	whole map[directory]struct{} // snapshots' directories that are sound with all below
 	total uint64
 }
 
@@ -241,18 +241,18 @@ func (c *checker) tree(ctx context.Context, t *Tree, at Damage) error {
 // directory checks a directory with all below; sound says that there was no
 // damage.
 func (c *checker) directory(ctx context.Context, t *Tree, dir Ino, at Damage) (sound bool, err error) {
-	var entries page.Root
+	var entries directory
 	if err := t.read(ctx, dir, func(n *node) { entries = n.entries }); err != nil {
 		return false, c.damage(at, err)
 	}
 	// An empty directory has no page; the live tree's may differ from its page.
-	known := t.readOnly && entries.Count > 0
-	if _, ok := c.whole[entries.ID]; ok && known {
+	known := t.readOnly && !entries.isEmpty()
+	if _, ok := c.whole[entries]; ok && known {
 		return true, nil
 	}
 	before := len(c.rep.Damage)
-	if entries.Count > 0 {
-		if err := c.damage(at, c.pages(ctx, entries)); err != nil {
+	if !entries.isEmpty() {
+		if err := c.damage(at, errors.Join(c.pages(ctx, entries.names), c.pages(ctx, entries.stamps))); err != nil {
 			return false, err
 		}
 	}
@@ -268,7 +268,7 @@ func (c *checker) directory(ctx context.Context, t *Tree, dir Ino, at Damage) (s
 	}
 	sound = len(c.rep.Damage) == before
 	if sound && known {
-		c.whole[entries.ID] = struct{}{}
+		c.whole[entries] = struct{}{}
 	}
 	return sound, nil
 }

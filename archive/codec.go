@@ -108,6 +108,14 @@ func (d *decoder) time() Time {
 	return t
 }
 
+// end refuses bytes behind the last field.
+func (d *decoder) end() error {
+	if d.err == nil && len(d.b) > 0 {
+		d.fail(errors.New("record has bytes behind its end"))
+	}
+	return d.err
+}
+
 func appendBytes(b, v []byte) []byte {
 	b = binary.AppendUvarint(b, uint64(len(v)))
 	return append(b, v...)

@@ -164,14 +164,18 @@ func subtract(spans []span, s span) []span {
 
 // cutLong cuts chunks off segments that have grown long. mu is held.
 func (f *file) cutLong(ctx context.Context) error {
-	for _, s := range f.segments {
+	for i := 0; i < len(f.segments); i++ {
+		s := f.segments[i]
 		if len(s.buf) < cutAt {
 			continue
 		}
-		if err := f.join(ctx, s); err != nil {
+		if f.awaitCut(s) {
+			i = -1 // others may have changed the segments meanwhile
+			continue
+		}
+		if err := f.join(ctx, i); err != nil {
 			return err
 		}
-		f.awaitOverlap(s.off, s.end())
 		w := f.t.repo.writer
 		rest := s.buf
 		for uint64(len(rest)) >= w.chunks.maxChunk {
@@ -196,14 +200,16 @@ func (f *file) cut(ctx context.Context) error {
 	return f.cutAll(ctx)
 }
 
-// cutAll is cut with mu held.
+// cutAll is cut with mu held; it is let go while waiting.
 func (f *file) cutAll(ctx context.Context) error {
 	for len(f.segments) > 0 {
 		s := f.segments[0]
-		if err := f.join(ctx, s); err != nil {
+		if f.awaitCut(s) {
+			continue
+		}
+		if err := f.join(ctx, 0); err != nil {
 			return err
 		}
-		f.awaitOverlap(s.off, s.end())
 		off, rest := s.off, s.buf
 		for len(rest) > 0 {
 			n := f.t.repo.writer.splitter.Next(rest, true)
@@ -218,6 +224,23 @@ func (f *file) cutAll(ctx context.Context) error {
 	return nil
 }
 
+// awaitCut waits for flights that a cut of s has to come after: those of the
+// same bytes, and of the chunk before that it may join. It tells whether it
+// waited: mu was let go then, and s may be another or gone.
+func (f *file) awaitCut(s *segment) bool {
+	from := s.off
+	if !s.cut {
+		from -= min(from, f.t.repo.chunks.maxChunk)
+	}
+	for _, fl := range f.flights {
+		if fl.off < s.end() && from < fl.end() {
+			f.landed.Wait()
+			return true
+		}
+	}
+	return false
+}
+
 func (f *file) launch(off uint64, data []byte) {
 	f.launched++
 	fl := &flight{f: f, seq: f.launched, off: off, data: data}
@@ -226,13 +249,14 @@ func (f *file) launch(off uint64, data []byte) {
 	f.t.repo.writer.launch(fl)
 }
 
-// join puts the last, incomplete chunk of a file in front of a segment that
-// was appended to it, so that only content makes boundaries. mu is held.
-func (f *file) join(ctx context.Context, s *segment) error {
+// join puts the last, incomplete chunk of a file in front of the ith segment
+// if that was appended to it, so that only content makes boundaries. mu is
+// held, and nothing that matters is in flight.
+func (f *file) join(ctx context.Context, i int) error {
+	s := f.segments[i]
 	if s.cut || s.off == 0 {
 		return nil
 	}
-	f.awaitOverlap(s.off-1, s.off)
 	var size uint64
 	if err := f.t.read(ctx, f.ino, func(n *node) { size = n.attr.Size }); err != nil {
 		return err
@@ -244,6 +268,9 @@ func (f *file) join(ctx context.Context, s *segment) error {
 	last, err := f.t.lastBefore(ctx, f.ino, s.off)
 	if err != nil || last.Len == 0 || last.isHole() || last.Start != 0 || last.Len >= f.t.repo.chunks.maxChunk {
 		return err
+	}
+	if i > 0 && f.segments[i-1].end() > last.Off {
+		return nil // part of that chunk was written again
 	}
 	data, err := f.t.repo.chunks.get(ctx, chunk.KindData, last.Chunk)
 	if err != nil || uint64(len(data)) < last.Len {
@@ -257,14 +284,6 @@ func (f *file) join(ctx context.Context, s *segment) error {
 	f.took(len(data))
 	f.t.repo.writer.charge(len(data))
 	return nil
-}
-
-// awaitOverlap waits for the flights that touch [from, to): they have to land
-// before a later one of the same bytes. mu is held, and let go while waiting.
-func (f *file) awaitOverlap(from, to uint64) {
-	for slices.ContainsFunc(f.flights, func(fl *flight) bool { return fl.off < to && from < fl.end() }) {
-		f.landed.Wait()
-	}
 }
 
 // settle waits until everything that was launched before has landed. mu is

@@ -26,7 +26,7 @@ type fold struct {
 }
 
 type foldedContent struct {
-	entries page.Root
+	entries directory
 	content extents
 }
 
@@ -106,10 +106,9 @@ func (f *fold) foldDir(ctx context.Context, n *node) (*node, error) {
 		}
 		edits = append(edits, edit)
 	}
-	slices.SortFunc(edits, func(a, b page.Edit) int { return slices.Compare(a.Key, b.Key) })
-	entries, err := page.Apply(ctx, f.chunks, f.chunks, n.entries, edits)
+	entries, err := f.chunks.apply(ctx, dir, n.entries, edits)
 	if err != nil {
-		return nil, fmt.Errorf("write directory %d: %w", dir, asDamage(err))
+		return nil, err
 	}
 	c := *n
 	c.entries = entries
@@ -119,7 +118,7 @@ func (f *fold) foldDir(ctx context.Context, n *node) (*node, error) {
 
 // nameEdits turns a directory's changed names into edits, but for those whose
 // node changed too. What remains is names that went and names of shared nodes.
-func (f *fold) nameEdits(dir Ino, touched map[uint64]struct{}) (edits []page.Edit) {
+func (f *fold) nameEdits(dir Ino, touched map[uint64]struct{}) (edits []entryEdit) {
 	names := f.o.names[dir]
 	if names == nil {
 		return nil
@@ -127,10 +126,10 @@ func (f *fold) nameEdits(dir Ino, touched map[uint64]struct{}) (edits []page.Edi
 	names.Scan(func(cookie uint64, e dirEntry) bool {
 		if e.ino == 0 {
 			delete(touched, cookie)
-			edits = append(edits, page.Edit{Key: cookieKey(cookie), Delete: true})
+			edits = append(edits, entryEdit{cookie, nil})
 		} else if _, ok := touched[cookie]; !ok {
 			e.node = nil
-			edits = append(edits, page.Edit{Key: cookieKey(cookie), Value: appendEntry(nil, e)})
+			edits = append(edits, entryEdit{cookie, &e})
 		}
 		return true
 	})
@@ -139,18 +138,15 @@ func (f *fold) nameEdits(dir Ino, touched map[uint64]struct{}) (edits []page.Edi
 
 // entryEdit writes the entry of a node that changed, or below which something
 // did.
-func (f *fold) entryEdit(ctx context.Context, dir *node, cookie uint64) (page.Edit, error) {
+func (f *fold) entryEdit(ctx context.Context, dir *node, cookie uint64) (entryEdit, error) {
 	e, ok := f.o.name(dir.attr.Ino, cookie)
 	if !ok {
-		v, found, err := page.Get(ctx, f.chunks, dir.entries, cookieKey(cookie))
-		if err != nil {
-			return page.Edit{}, fmt.Errorf("read directory %d: %w", dir.attr.Ino, asDamage(err))
+		var err error
+		if e, ok, err = f.chunks.entry(ctx, dir.attr.Ino, dir.entries, cookie); err != nil {
+			return entryEdit{}, err
 		}
-		if !found {
-			return page.Edit{}, damaged(fmt.Sprintf("directory %d lacks entry %d", dir.attr.Ino, cookie), nil)
-		}
-		if e, err = decodeEntry(v); err != nil {
-			return page.Edit{}, damaged(fmt.Sprintf("directory %d", dir.attr.Ino), err)
+		if !ok {
+			return entryEdit{}, damaged(fmt.Sprintf("directory %d lacks entry %d", dir.attr.Ino, cookie), nil)
 		}
 	}
 	n := f.o.nodes[e.ino]
@@ -158,14 +154,14 @@ func (f *fold) entryEdit(ctx context.Context, dir *node, cookie uint64) (page.Ed
 		n = e.node
 	}
 	if n == nil {
-		return page.Edit{}, damaged(fmt.Sprintf("inode %d has no node", e.ino), nil)
+		return entryEdit{}, damaged(fmt.Sprintf("inode %d has no node", e.ino), nil)
 	}
 	n, err := f.foldNode(ctx, n)
 	if err != nil {
-		return page.Edit{}, err
+		return entryEdit{}, err
 	}
 	e.node = n
-	return page.Edit{Key: cookieKey(cookie), Value: appendEntry(nil, e)}, nil
+	return entryEdit{cookie, &e}, nil
 }
 
 // foldNode writes what a node refers to and returns it with its new content.

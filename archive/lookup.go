@@ -7,8 +7,6 @@ import (
 	"maps"
 	"math"
 	"slices"
-
-	"bkfs/archive/page"
 )
 
 // Lookup finds a name in a directory and gives out a reference to its inode.
@@ -18,7 +16,7 @@ func (t *Tree) Lookup(ctx context.Context, dir Ino, name string) (a Attr, err er
 	}
 	h := t.repo.cookie(name)
 	for {
-		var entries page.Root
+		var entries directory
 		var gen uint64
 		isDir := false
 		if err := t.read(ctx, dir, func(n *node) {
@@ -29,7 +27,7 @@ func (t *Tree) Lookup(ctx context.Context, dir Ino, name string) (a Attr, err er
 		if !isDir {
 			return Attr{}, ErrNotDir
 		}
-		window, err := t.baseWindow(ctx, entries, h)
+		window, err := t.baseWindow(ctx, dir, entries, h)
 		if err != nil {
 			return Attr{}, err
 		}
@@ -218,7 +216,7 @@ func (t *Tree) referListed(ctx context.Context, dir Ino, b baseEntry) (Attr, err
 // The list is complete up to the horizon, where the next call goes on.
 func (t *Tree) entriesAfter(ctx context.Context, dir Ino, after uint64) (list []baseEntry, horizon uint64, err error) {
 	for {
-		var entries page.Root
+		var entries directory
 		var gen uint64
 		isDir := false
 		if err := t.read(ctx, dir, func(n *node) {
@@ -229,7 +227,7 @@ func (t *Tree) entriesAfter(ctx context.Context, dir Ino, after uint64) (list []
 		if !isDir {
 			return nil, 0, ErrNotDir
 		}
-		below, err := t.baseAfter(ctx, entries, after)
+		below, err := t.repo.chunks.entries(ctx, dir, entries, after+1, math.MaxUint64, readBatch)
 		if err != nil {
 			return nil, 0, err
 		}
@@ -272,25 +270,6 @@ func mergeLayers(layers ...[]baseEntry) (list []baseEntry, horizon uint64) {
 			}
 		}
 	}
-}
-
-func (t *Tree) baseAfter(ctx context.Context, root page.Root, after uint64) ([]baseEntry, error) {
-	if root.Count == 0 {
-		return nil, nil
-	}
-	list := make([]baseEntry, 0, min(readBatch, root.Count))
-	err := page.Scan(ctx, t.repo.chunks, root, cookieKey(after+1), func(key, value []byte) (bool, error) {
-		cookie, e, err := decodeBaseEntry(key, value)
-		if err != nil {
-			return false, err
-		}
-		list = append(list, baseEntry{cookie, e})
-		return len(list) < readBatch, nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("read directory: %w", asDamage(err))
-	}
-	return list, nil
 }
 
 // listed returns the next changed names after a cookie, removals included.

@@ -21,7 +21,7 @@ type node struct {
 	xattrs map[string][]byte
 	target string // symbolic links only
 
-	entries page.Root // directories: what the base tree holds
+	entries directory // directories: what the base tree holds
 	content extents   // files: what the base tree holds
 
 	// Files in an overlay: what changed since, newest first. beneath belongs
@@ -89,7 +89,7 @@ func appendNode(b []byte, n *node) []byte {
 	switch n.attr.Mode & ModeType {
 	case ModeDir:
 		b = binary.AppendUvarint(b, uint64(n.parent))
-		b = appendRoot(b, n.entries)
+		b = appendDirectory(b, n.entries)
 	case ModeFile:
 		b = appendExtents(b, n.content)
 	}
@@ -100,16 +100,22 @@ func appendNode(b []byte, n *node) []byte {
 func appendAttr(b []byte, n *node) []byte {
 	a := &n.attr
 	b = binary.AppendUvarint(b, uint64(a.Ino))
-	b = binary.AppendUvarint(b, uint64(a.Mode))
 	b = appendBool(b, n.shared)
 	b = binary.AppendUvarint(b, uint64(a.Nlink))
+	for _, t := range []Time{a.Atime, a.Mtime, a.Ctime, a.Btime} {
+		b = appendTime(b, t)
+	}
+	return appendFace(b, n)
+}
+
+// appendFace appends the attributes that a copy of the inode has too.
+func appendFace(b []byte, n *node) []byte {
+	a := &n.attr
+	b = binary.AppendUvarint(b, uint64(a.Mode))
 	b = binary.AppendUvarint(b, uint64(a.UID))
 	b = binary.AppendUvarint(b, uint64(a.GID))
 	b = binary.AppendUvarint(b, uint64(a.Rdev))
 	b = binary.AppendUvarint(b, a.Size)
-	for _, t := range []Time{a.Atime, a.Mtime, a.Ctime, a.Btime} {
-		b = appendTime(b, t)
-	}
 	b = binary.AppendUvarint(b, uint64(len(n.xattrs)))
 	for _, name := range slices.Sorted(maps.Keys(n.xattrs)) {
 		b = appendString(b, name)
@@ -123,7 +129,7 @@ func (d *decoder) node() *node {
 	switch n.attr.Mode & ModeType {
 	case ModeDir:
 		n.parent = Ino(d.uvarint())
-		n.entries = d.root()
+		n.entries = d.directory()
 	case ModeFile:
 		n.content = d.extents()
 	}
@@ -131,17 +137,27 @@ func (d *decoder) node() *node {
 }
 
 func (d *decoder) attr() *node {
-	n := &node{attr: Attr{
-		Ino:  Ino(d.uvarint()),
-		Mode: d.uint32(),
-	}}
-	n.shared = d.bool()
-	a := &n.attr
-	a.Nlink, a.UID, a.GID, a.Rdev = d.uint32(), d.uint32(), d.uint32(), d.uint32()
-	a.Size = d.uvarint()
-	for _, t := range []*Time{&a.Atime, &a.Mtime, &a.Ctime, &a.Btime} {
-		*t = d.time()
+	ino, shared, links := Ino(d.uvarint()), d.bool(), d.uint32()
+	var times [4]Time
+	for i := range times {
+		times[i] = d.time()
 	}
+	n := d.face()
+	n.shared = shared
+	a := &n.attr
+	a.Ino, a.Nlink = ino, links
+	a.Atime, a.Mtime, a.Ctime, a.Btime = times[0], times[1], times[2], times[3]
+	if d.err == nil && (ino == 0 || ino > MaxIno) {
+		d.fail(errors.New("inode number is out of range"))
+	}
+	return n
+}
+
+func (d *decoder) face() *node {
+	n := new(node)
+	a := &n.attr
+	a.Mode, a.UID, a.GID, a.Rdev = d.uint32(), d.uint32(), d.uint32(), d.uint32()
+	a.Size = d.uvarint()
 	if count := d.count(2); count > 0 {
 		n.xattrs = make(map[string][]byte, min(count, 64))
 		for range count {
@@ -150,42 +166,10 @@ func (d *decoder) attr() *node {
 		}
 	}
 	n.target = string(d.bytes(1 << 16))
-	if d.err == nil && (a.Ino == 0 || a.Ino > MaxIno || a.Mode>>16 != 0 || a.Size > SizeMax) {
+	if d.err == nil && (a.Mode>>16 != 0 || a.Size > SizeMax) {
 		d.fail(errors.New("inode is out of range"))
 	}
 	return n
 }
 
-// A dirEntry is one name in a directory. In a page it carries its node, unless
-// that is shared.
-type dirEntry struct {
-	name string
-	ino  Ino
-	typ  uint32 // type bits of the mode
-	node *node  // nil for shared nodes, and in overlays
-}
-
-func appendEntry(b []byte, e dirEntry) []byte {
-	b = appendString(b, e.name)
-	b = binary.AppendUvarint(b, uint64(e.ino))
-	b = append(b, byte(e.typ>>12))
-	if e.node == nil {
-		return append(b, 0)
-	}
-	return appendNode(append(b, 1), e.node)
-}
-
-func decodeEntry(b []byte) (dirEntry, error) {
-	d := decoder{b: b}
-	e := dirEntry{name: string(d.bytes(NameMax)), ino: Ino(d.uvarint()), typ: uint32(d.byte()) << 12}
-	if d.bool() {
-		e.node = d.node()
-	}
-	if d.err == nil && (e.name == "" || e.ino == 0 || e.ino > MaxIno) {
-		d.fail(errors.New("entry is out of range"))
-	}
-	return e, d.err
-}
-
-func cookieKey(c uint64) []byte { return binary.BigEndian.AppendUint64(nil, c) }
-func inoKey(i Ino) []byte       { return binary.BigEndian.AppendUint64(nil, uint64(i)) }
+func inoKey(i Ino) []byte { return binary.BigEndian.AppendUint64(nil, uint64(i)) }

@@ -1,9 +1,11 @@
 package archive
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"bkfs/archive/chunk"
 	"bkfs/archive/pack"
@@ -324,8 +326,8 @@ func (f *file) savedSize(size uint64) uint64 {
 	return size
 }
 
-// uncut lists where the file's bytes are those of earlier bytes records, if
-// there are any. mu is held.
+// uncut lists, by offset, where the file's bytes are those of earlier bytes
+// records, if there are any. Segments and flights may overlap. mu is held.
 func (f *file) uncut() []span {
 	list := make([]span, 0, len(f.segments)+len(f.flights))
 	for _, s := range f.segments {
@@ -334,5 +336,6 @@ func (f *file) uncut() []span {
 	for _, fl := range f.flights {
 		list = append(list, span{fl.off, fl.end()})
 	}
+	slices.SortFunc(list, func(a, b span) int { return cmp.Compare(a.from, b.from) })
 	return list
 }

@@ -7,7 +7,6 @@ import (
 
 	"bkfs/archive/chunk"
 	"bkfs/archive/journal"
-	"bkfs/archive/page"
 )
 
 // A replay puts what the journals hold back into the live trees' overlays.
@@ -122,7 +121,7 @@ func (p *replay) node(n *node, changed []extent, uncut []span) error {
 		at := uint64(0)
 		for _, s := range uncut {
 			f.erase(at, s.from)
-			at = s.to
+			at = max(at, s.to)
 		}
 		f.erase(at, SizeMax)
 	}
@@ -225,12 +224,8 @@ func (p *replay) origin(t *Tree, ino Ino, n *node) place {
 }
 
 func (p *replay) baseEntry(t *Tree, dir *node, cookie uint64, ino Ino) (*node, error) {
-	v, ok, err := page.Get(p.ctx, p.r.chunks, dir.entries, cookieKey(cookie))
-	if err != nil || !ok {
-		return nil, damaged(fmt.Sprintf("replay: directory %d", dir.attr.Ino), asDamage(err))
-	}
-	e, err := decodeEntry(v)
-	if err != nil || e.ino != ino {
+	e, ok, err := p.r.chunks.entry(p.ctx, dir.attr.Ino, dir.entries, cookie)
+	if err != nil || !ok || e.ino != ino {
 		return nil, damaged(fmt.Sprintf("replay: directory %d", dir.attr.Ino), err)
 	}
 	if e.node == nil {

@@ -213,40 +213,33 @@ func (t *Tree) baseEntry(ctx context.Context, p place, gen uint64) (dirEntry, er
 	if err != nil {
 		return dirEntry{}, err
 	}
-	v, ok, err := page.Get(ctx, t.repo.chunks, entries, cookieKey(p.cookie))
-	if err != nil {
-		return dirEntry{}, fmt.Errorf("read directory %d: %w", p.dir, asDamage(err))
+	e, ok, err := t.repo.chunks.entry(ctx, p.dir, entries, p.cookie)
+	if err == nil && !ok {
+		err = fmt.Errorf("entry of directory %d: %w", p.dir, ErrStale)
 	}
-	if !ok {
-		return dirEntry{}, fmt.Errorf("entry of directory %d: %w", p.dir, ErrStale)
-	}
-	e, err := decodeEntry(v)
-	if err != nil {
-		return dirEntry{}, damaged(fmt.Sprintf("directory %d", p.dir), err)
-	}
-	return e, nil
+	return e, err
 }
 
 // baseEntries returns a directory's entries as the base of generation gen
 // holds them.
-func (t *Tree) baseEntries(ctx context.Context, dir Ino, gen uint64) (page.Root, error) {
+func (t *Tree) baseEntries(ctx context.Context, dir Ino, gen uint64) (directory, error) {
 	t.mu.RLock()
 	n := t.known(dir)
-	var entries page.Root
+	var entries directory
 	if n != nil {
 		entries = n.entries
 	}
 	same := t.gen == gen
 	t.mu.RUnlock()
 	if !same {
-		return page.Root{}, errOldBase
+		return directory{}, errOldBase
 	}
 	if n != nil {
 		return entries, nil
 	}
 	n, err := t.fetch(ctx, dir, gen)
 	if err != nil {
-		return page.Root{}, err
+		return directory{}, err
 	}
 	t.mu.RLock()
 	defer t.mu.RUnlock()

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-
-	"bkfs/archive/page"
 )
 
 // A change is one atomic change of a live tree: a function that runs under the
@@ -25,11 +23,6 @@ type change struct {
 type windowKey struct {
 	dir  Ino
 	hash uint64
-}
-
-type baseEntry struct {
-	cookie uint64
-	dirEntry
 }
 
 // cookieTries is how many cookies, from its hash on, a name may take when
@@ -166,16 +159,16 @@ func (c *change) find(dir *node, name string) (e dirEntry, cookie uint64, ok boo
 }
 
 func (c *change) window(dir *node, h uint64) ([]baseEntry, error) {
-	root := dir.entries
-	if root.Count == 0 {
+	ino, entries := dir.attr.Ino, dir.entries
+	if entries.isEmpty() {
 		return nil, nil
 	}
-	key := windowKey{dir.attr.Ino, h}
+	key := windowKey{ino, h}
 	if w, ok := c.windows[key]; ok {
 		return w, nil
 	}
 	c.need = func(ctx context.Context) error {
-		w, err := c.t.baseWindow(ctx, root, h)
+		w, err := c.t.baseWindow(ctx, ino, entries, h)
 		if err != nil {
 			return err
 		}
@@ -189,26 +182,8 @@ func (c *change) window(dir *node, h uint64) ([]baseEntry, error) {
 }
 
 // baseWindow reads the base's entries with cookies in [h, h+cookieTries).
-func (t *Tree) baseWindow(ctx context.Context, root page.Root, h uint64) ([]baseEntry, error) {
-	if root.Count == 0 {
-		return nil, nil
-	}
-	var w []baseEntry
-	err := page.Scan(ctx, t.repo.chunks, root, cookieKey(h), func(key, value []byte) (bool, error) {
-		cookie, e, err := decodeBaseEntry(key, value)
-		if err != nil {
-			return false, err
-		}
-		if cookie >= h+cookieTries {
-			return false, nil
-		}
-		w = append(w, baseEntry{cookie, e})
-		return true, nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("read directory: %w", asDamage(err))
-	}
-	return w, nil
+func (t *Tree) baseWindow(ctx context.Context, dir Ino, entries directory, h uint64) ([]baseEntry, error) {
+	return t.repo.chunks.entries(ctx, dir, entries, h, h+cookieTries, cookieTries)
 }
 
 // search finds a name among its possible cookies. Without a hit, cookie is the
@@ -262,7 +237,7 @@ func (c *change) bind(dir *node, cookie uint64, name string, n *node) {
 func (c *change) unbind(dir *node, cookie uint64, e dirEntry) {
 	t, d := c.t, dir.attr.Ino
 	_, beneath := t.frozen.name(d, cookie)
-	if dir.entries.Count == 0 && !beneath {
+	if dir.entries.isEmpty() && !beneath {
 		t.active.names[d].Delete(cookie)
 	} else {
 		t.active.setName(d, cookie, dirEntry{})
@@ -278,22 +253,6 @@ func (c *change) unbind(dir *node, cookie uint64, e dirEntry) {
 func (c *change) touchDir(dir *node, entries int) {
 	dir.attr.Size += uint64(entries)
 	dir.attr.Mtime, dir.attr.Ctime = c.time, c.time
-}
-
-func decodeBaseEntry(key, value []byte) (uint64, dirEntry, error) {
-	d := decoder{b: key}
-	var cookie uint64
-	for _, b := range d.take(8) {
-		cookie = cookie<<8 | uint64(b)
-	}
-	if d.err != nil || len(key) != 8 {
-		return 0, dirEntry{}, damaged("directory key", errTruncated)
-	}
-	e, err := decodeEntry(value)
-	if err != nil {
-		return 0, dirEntry{}, damaged("directory entry", err)
-	}
-	return cookie, e, nil
 }
 
 func checkName(name string) error {
