@@ -49,10 +49,11 @@ func set[T any](to *T, v *T) {
 	}
 }
 
-// killSUIDGID drops what a write or a change of owner takes from a file: the
-// set-user-ID bit, and the set-group-ID bit unless it means mandatory locking.
+// killSUIDGID drops what a write or a change of owner takes from all but
+// directories: the set-user-ID bit, and the set-group-ID bit unless it means
+// mandatory locking.
 func (n *node) killSUIDGID() {
-	if !n.isFile() {
+	if n.isDir() {
 		return
 	}
 	n.attr.Mode &^= modeSetUID

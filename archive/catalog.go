@@ -73,6 +73,7 @@ func decodeSnapshot(b []byte) (snapshotRecord, error) {
 		time: d.time(), auto: d.bool(),
 	}
 	s.base = d.tree()
+	d.end()
 	if d.err == nil && (checkName(s.name) != nil || s.base.root == nil || !s.base.root.isDir()) {
 		d.fail(errors.New("snapshot is out of range"))
 	}

@@ -61,8 +61,8 @@ func (r *Repository) Check(ctx context.Context, o CheckOptions) (*Report, error)
 	if err := r.Sync(ctx); err != nil && !errors.Is(err, ErrClosed) {
 		return nil, err
 	}
-	c := &checker{r: r, o: o, rep: &Report{Damage: []Damage{}}, bad: make(map[chunk.ID]struct{}),
-		lost: make(map[pack.ID]struct{}), whole: make(map[directory]struct{})}
+	c := &checker{r: r, o: o, rep: &Report{Damage: []Damage{}},
+		left: make(map[pack.ID]map[chunk.ID]struct{}), whole: make(map[directory]struct{})}
 	if o.Progress == nil {
 		c.o.Progress = func(string, uint64, uint64) {}
 	}
@@ -78,9 +78,8 @@ type checker struct {
 	r     *Repository
 	o     CheckOptions
 	rep   *Report
-	bad   map[chunk.ID]struct{}  // chunks that a damaged pack has lost
-	lost  map[pack.ID]struct{}   // packs that are missing or of another size
-	whole map[directory]struct{} // snapshots' directories that are sound with all below
+	left  map[pack.ID]map[chunk.ID]struct{} // what damaged packs still have; nil for missing ones
+	whole map[directory]struct{}            // snapshots' directories that are sound with all below
 	total uint64
 }
 
@@ -160,7 +159,7 @@ func (c *checker) pack(ctx context.Context, p packRecord) error {
 	info, err := c.r.store.Stat(ctx, p.id.Name())
 	switch {
 	case errors.Is(err, store.ErrNotExist):
-		c.lost[p.id] = struct{}{}
+		c.left[p.id] = nil
 		c.found(Damage{What: fmt.Sprintf("pack %s is missing", p.id)})
 		return nil
 	case err != nil:
@@ -172,14 +171,16 @@ func (c *checker) pack(ctx context.Context, p packRecord) error {
 		return nil
 	}
 	c.rep.Bytes += uint64(p.size)
+	left := make(map[chunk.ID]struct{})
 	err = c.r.chunks.reader.Walk(ctx, p.id, func(e pack.Entry, data []byte) error {
-		if data == nil {
-			c.bad[e.Chunk] = struct{}{}
+		if data != nil {
+			left[e.Chunk] = struct{}{}
 		}
 		return ctx.Err()
 	})
 	switch err = asDamage(err); {
 	case errors.Is(err, ErrDamaged), errors.Is(err, pack.ErrFormat):
+		c.left[p.id] = left
 		c.found(Damage{What: err.Error()})
 	case err != nil:
 		return fmt.Errorf("read pack %s: %w", p.id, err)
@@ -336,15 +337,13 @@ func (c *checker) file(ctx context.Context, t *Tree, ino Ino) error {
 }
 
 func (c *checker) chunk(kind chunk.Kind, id chunk.ID) error {
-	if _, bad := c.bad[id]; bad {
-		return damaged(fmt.Sprintf("chunk %s", id), nil)
-	}
 	place, data, err := c.r.chunks.locate(kind, id)
 	if err != nil || data != nil {
 		return err
 	}
-	if _, lost := c.lost[place.Pack]; lost {
-		return damaged(fmt.Sprintf("chunk %s is in pack %s, which is missing", id, place.Pack), nil)
+	left, bad := c.left[place.Pack]
+	if _, ok := left[id]; bad && !ok {
+		return damaged(fmt.Sprintf("chunk %s is in pack %s, which is damaged or missing", id, place.Pack), nil)
 	}
 	return nil
 }

@@ -25,8 +25,12 @@ func (d *decoder) fail(err error) {
 
 func (d *decoder) uvarint() uint64 {
 	v, n := binary.Uvarint(d.b)
-	if n <= 0 {
+	switch {
+	case n <= 0:
 		d.fail(errTruncated)
+		return 0
+	case n > 1 && d.b[n-1] == 0: // one number has one encoding
+		d.fail(errors.New("number is longer than it needs to be"))
 		return 0
 	}
 	d.b = d.b[n:]
@@ -34,13 +38,8 @@ func (d *decoder) uvarint() uint64 {
 }
 
 func (d *decoder) varint() int64 {
-	v, n := binary.Varint(d.b)
-	if n <= 0 {
-		d.fail(errTruncated)
-		return 0
-	}
-	d.b = d.b[n:]
-	return v
+	v := d.uvarint()
+	return int64(v>>1) ^ -int64(v&1)
 }
 
 func (d *decoder) uint32() uint32 {
@@ -62,7 +61,22 @@ func (d *decoder) byte() byte {
 	return v
 }
 
-func (d *decoder) bool() bool { return d.byte() != 0 }
+func (d *decoder) bool() bool {
+	v := d.byte()
+	if v > 1 {
+		d.fail(errors.New("neither true nor false"))
+	}
+	return v == 1
+}
+
+// ino returns an inode number that is in use.
+func (d *decoder) ino() Ino {
+	i := Ino(d.uvarint())
+	if d.err == nil && (i == 0 || i > MaxIno) {
+		d.fail(errors.New("inode is out of range"))
+	}
+	return i
+}
 
 // take returns the next n bytes, sharing the record's memory.
 func (d *decoder) take(n uint64) []byte {

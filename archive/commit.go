@@ -146,6 +146,7 @@ func (r *Repository) checkpoint(ctx context.Context, edit func() error) error {
 type checkpointState struct {
 	trees []*Tree         // those with a frozen overlay
 	old   *journal.Writer // superfluous once there is a root
+	gap   bool            // old lacks a record, so nothing behind it can be replayed
 }
 
 // beginCheckpoint commits, freezes the overlays, and turns to a new journal.
@@ -182,8 +183,8 @@ func (r *Repository) beginCheckpoint(ctx context.Context) error {
 		r.stale = true
 		return fmt.Errorf("new journal: %w", asNoSpace(err))
 	}
-	r.pending = &checkpointState{old: r.journal}
-	r.journal, r.stale = next, false
+	r.pending = &checkpointState{old: r.journal, gap: r.stale}
+	r.journal = next
 	for _, t := range trees {
 		if t.freeze() {
 			r.pending.trees = append(r.pending.trees, t)
@@ -237,6 +238,11 @@ func (r *Repository) finishCheckpoint(ctx context.Context, edit func() error) er
 		return err
 	}
 	r.pending = nil
+	if p.gap { // nothing was appended since
+		r.commitMu.Lock()
+		r.stale = false
+		r.commitMu.Unlock()
+	}
 	if err := errors.Join(p.old.Close(), r.removeJournals(r.root.journal)); err != nil {
 		r.log.Warn("old journals not removed", "err", err)
 	}

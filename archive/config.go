@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -22,6 +23,7 @@ const (
 	configCopy   = "config-copy"
 	configMax    = 4 << 20
 	configMagic  = "bkfs repository config\n"
+	configSumTag = "\nsha256 " // of the body: tells damage before there is a key
 	configMACTag = "\nmac "
 )
 
@@ -115,15 +117,31 @@ func splitConfig(name string, data []byte) (configBytes, error) {
 	if !ok {
 		return configBytes{}, errors.New("not a bkfs config")
 	}
-	at := bytes.LastIndex(rest, []byte(configMACTag))
+	rest, mac, err := cutDigest(bytes.TrimSuffix(rest, []byte("\n")), configMACTag)
+	if err != nil {
+		return configBytes{}, err
+	}
+	body, sum, err := cutDigest(rest, configSumTag)
+	if err != nil {
+		return configBytes{}, err
+	}
+	if got := sha256.Sum256(body); !bytes.Equal(got[:], sum) {
+		return configBytes{}, errors.New("its checksum is wrong")
+	}
+	return configBytes{name: name, body: body, mac: mac}, nil
+}
+
+// cutDigest takes a tagged line with 32 bytes in hexadecimal off the end.
+func cutDigest(data []byte, tag string) (rest, digest []byte, err error) {
+	at := bytes.LastIndex(data, []byte(tag))
 	if at < 0 {
-		return configBytes{}, errTruncated
+		return nil, nil, errTruncated
 	}
-	mac, err := hex.DecodeString(string(bytes.TrimSuffix(rest[at+len(configMACTag):], []byte("\n"))))
-	if err != nil || len(mac) != 32 {
-		return configBytes{}, errTruncated
+	digest, err = hex.DecodeString(string(data[at+len(tag):]))
+	if err != nil || len(digest) != 32 {
+		return nil, nil, errTruncated
 	}
-	return configBytes{name: name, body: rest[:at], mac: mac}, nil
+	return data[:at], digest, nil
 }
 
 func parseConfig(body []byte) (*Config, error) {
@@ -153,21 +171,18 @@ func parseConfig(body []byte) (*Config, error) {
 // highest generation with a valid MAC wins and becomes c. ErrDamaged says that
 // no copy has one: it was changed, or the key is of another repository.
 func (c *Config) Verify(key *seal.Key) error {
-	keys, err := seal.NewKeys(key, c.ID)
-	if err != nil {
-		return err
-	}
-	defer keys.Destroy()
 	for _, b := range c.copies {
-		want := keys.ConfigMAC(b.body)
-		if !hmac.Equal(want[:], b.mac) {
-			continue
-		}
 		v, err := parseConfig(b.body)
 		if err != nil {
 			return err
 		}
-		if v.ID != c.ID {
+		keys, err := seal.NewKeys(key, v.ID)
+		if err != nil {
+			return err
+		}
+		want := keys.ConfigMAC(b.body)
+		keys.Destroy()
+		if !hmac.Equal(want[:], b.mac) {
 			continue
 		}
 		v.copies = c.copies
@@ -220,7 +235,8 @@ func (c *Config) write(ctx context.Context, st store.Store, key *seal.Key) error
 	}
 	defer keys.Destroy()
 	mac := keys.ConfigMAC(body)
-	data := slices.Concat([]byte(configMagic), body, []byte(configMACTag), []byte(hex.EncodeToString(mac[:])), []byte("\n"))
+	sum := sha256.Sum256(body)
+	data := slices.Concat([]byte(configMagic), body, fmt.Appendf(nil, "%s%x%s%x\n", configSumTag, sum, configMACTag, mac))
 	c.copies = nil
 	for _, name := range []string{configName, configCopy} {
 		if err := st.Replace(ctx, name, data); err != nil {

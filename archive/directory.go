@@ -101,6 +101,9 @@ func decodeName(b []byte) (dirEntry, error) {
 		}
 		e.node = n
 	}
+	if d.err == nil && (checkName(e.name) != nil || e.typ&^ModeType != 0) {
+		d.fail(errors.New("entry is out of range"))
+	}
 	return e, d.end()
 }
 

@@ -354,6 +354,7 @@ func appendTree(b []byte, t base) []byte {
 func (d *decoder) tree() (t base) {
 	n := decoder{b: d.bytes(1 << 20)}
 	t.root = n.node()
+	n.end()
 	if n.err != nil {
 		d.fail(n.err)
 	}

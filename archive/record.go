@@ -112,6 +112,9 @@ func decodeBatch(batch []byte, r batchReader) error {
 			d.treeRecord(tag, r)
 		}
 	}
+	if d.err == nil && inTree {
+		d.fail(errTruncated)
+	}
 	if d.err != nil {
 		return damaged("journal record", d.err)
 	}
@@ -124,7 +127,7 @@ const maxRecord = 16 << 20
 func (d *decoder) treeRecord(tag byte, r batchReader) {
 	switch tag {
 	case recordPath:
-		ino, p := Ino(d.uvarint()), d.place()
+		ino, p := d.ino(), d.place()
 		if d.err == nil {
 			r.path(ino, p)
 		}
@@ -134,6 +137,9 @@ func (d *decoder) treeRecord(tag byte, r batchReader) {
 		if e.ino = Ino(d.uvarint()); e.ino != 0 {
 			e.typ = uint32(d.byte()) << 12
 			e.name = string(d.bytes(NameMax))
+			if d.err == nil && (checkName(e.name) != nil || e.ino > MaxIno || e.typ&^ModeType != 0) {
+				d.fail(errors.New("entry is out of range"))
+			}
 		}
 		if d.err == nil {
 			r.name(p, e)
@@ -162,12 +168,12 @@ func (d *decoder) treeRecord(tag byte, r batchReader) {
 			d.check(r.node(n, changed, uncut))
 		}
 	case recordGone:
-		ino := Ino(d.uvarint())
+		ino := d.ino()
 		if d.err == nil {
 			r.gone(ino)
 		}
 	case recordBytes:
-		ino, off := Ino(d.uvarint()), d.uvarint()
+		ino, off := d.ino(), d.uvarint()
 		data := d.bytes(maxRecord)
 		if d.err == nil && off > SizeMax-uint64(len(data)) {
 			d.fail(errors.New("offset is out of bounds"))

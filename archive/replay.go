@@ -18,12 +18,20 @@ type replay struct {
 }
 
 // replayJournals reads the journal that the root names and its successors. It
-// returns where the last one ends, and nil when there was nothing.
-func (r *Repository) replayJournals(ctx context.Context) (*journal.Tail, error) {
+// returns where the last one ends, and the generation for the next.
+func (r *Repository) replayJournals(ctx context.Context) (tail *journal.Tail, next uint64, err error) {
 	files, err := journal.List(r.journalDir)
 	if err != nil {
-		return nil, fmt.Errorf("list journals: %w", err)
+		return nil, 0, fmt.Errorf("list journals: %w", err)
 	}
+	tail, err = r.replayFiles(ctx, files)
+	if err != nil {
+		return nil, 0, err
+	}
+	return tail, files[len(files)-1].Generation + 1, nil
+}
+
+func (r *Repository) replayFiles(ctx context.Context, files []journal.File) (*journal.Tail, error) {
 	p := &replay{r: r, ctx: ctx, touched: make(map[*Tree]map[Ino]bool)}
 	var last *journal.Tail
 	for _, f := range files {
@@ -41,6 +49,8 @@ func (r *Repository) replayJournals(ctx context.Context) (*journal.Tail, error) 
 			return nil, fmt.Errorf("replay %s: %w", f.Path, err)
 		case last == nil && tail.ID != r.root.journalID:
 			return nil, damaged(f.Path+": not the journal that the root names", nil)
+		case last != nil && tail.ID == [32]byte{}:
+			continue // its creation was cut short: nothing was ever in it
 		case last != nil && !follows(tail.Prev, last.Link):
 			return nil, damaged(f.Path+": the journal before it has lost its end", nil)
 		}

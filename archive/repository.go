@@ -146,14 +146,20 @@ func (r *Repository) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if latest == nil {
+		if err := r.checkFresh(ctx); err != nil {
+			return err
+		}
+	}
 	r.root = &root{}
 	var tail *journal.Tail
+	generation := uint64(1)
 	if latest != nil {
 		r.root = latest
 		if err := r.loadRoot(ctx); err != nil {
 			return err
 		}
-		if tail, err = r.replayJournals(ctx); err != nil {
+		if tail, generation, err = r.replayJournals(ctx); err != nil {
 			return err
 		}
 	}
@@ -163,9 +169,8 @@ func (r *Repository) load(ctx context.Context) error {
 	// What was replayed goes into a root of its own: a journal is never
 	// written to again.
 	var link *journal.Link
-	generation := uint64(1)
 	if tail != nil {
-		link, generation = &tail.Link, tail.Generation+1
+		link = &tail.Link
 	} else if err := r.removeJournals(math.MaxUint64); err != nil {
 		// They are of a creation that was interrupted before its first root,
 		// which comes before anything is acknowledged.
@@ -175,6 +180,24 @@ func (r *Repository) load(ctx context.Context) error {
 		return fmt.Errorf("new journal: %w", asNoSpace(err))
 	}
 	return r.checkpoint(ctx, nil)
+}
+
+// checkFresh makes sure that a repository without a root never had one.
+func (r *Repository) checkFresh(ctx context.Context) error {
+	err := r.store.List(ctx, pack.Prefix, "", func(store.Info) error {
+		return damaged("there are packs, and no root to say what is in them", nil)
+	})
+	if err != nil {
+		return asDamage(err)
+	}
+	files, err := journal.List(r.journalDir)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("list journals: %w", err)
+	}
+	if n := len(files); n > 0 && files[n-1].Generation > 1 {
+		return damaged("there is a journal, and no root before it", nil)
+	}
+	return nil
 }
 
 // loadRoot takes over what the root says.
@@ -202,16 +225,18 @@ func (r *Repository) loadRoot(ctx context.Context) error {
 	return r.loadSnapshots(ctx)
 }
 
-// indexPack makes the index know a pack. One whose footer can't be read stays
-// out: what is in it is damaged, everything else is there.
+// indexPack makes the index know a pack. Of one whose footer can't be read it
+// is what can still be read; everything else in it is damaged.
 func (r *Repository) indexPack(ctx context.Context, p packRecord) error {
 	if r.index.HasPack(p.id) {
 		return nil
 	}
 	_, entries, err := r.chunks.reader.Footer(ctx, p.id)
 	if err = asDamage(err); errors.Is(err, ErrDamaged) {
-		r.log.Error("pack is damaged; what is in it can't be read", "pack", p.id.String(), "err", err)
-		return nil
+		r.log.Error("pack is damaged", "pack", p.id.String(), "err", err)
+		if entries, err = r.salvage(ctx, p.id); len(entries) == 0 && err == nil {
+			return nil
+		}
 	}
 	if err == nil {
 		err = r.index.AddPack(p.id, p.kind, int64(p.size), entries)
@@ -220,6 +245,20 @@ func (r *Repository) indexPack(ctx context.Context, p packRecord) error {
 		return fmt.Errorf("index pack %s: %w", p.id, asNoSpace(err))
 	}
 	return nil
+}
+
+// salvage lists the chunks of a damaged pack that can be read.
+func (r *Repository) salvage(ctx context.Context, id pack.ID) (entries []pack.Entry, err error) {
+	err = r.chunks.reader.Walk(ctx, id, func(e pack.Entry, data []byte) error {
+		if data != nil {
+			entries = append(entries, e)
+		}
+		return nil
+	})
+	if err = asDamage(err); errors.Is(err, ErrDamaged) {
+		err = nil
+	}
+	return entries, err
 }
 
 // removeJournals removes all journals before a generation.

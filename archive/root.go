@@ -95,9 +95,7 @@ func decodeRoot(body []byte) (*root, error) {
 		}
 		r.places = append(r.places, e)
 	}
-	if d.err == nil && len(d.b) > 0 {
-		d.fail(errors.New("root has bytes behind its end"))
-	}
+	d.end()
 	return r, d.err
 }
 
@@ -136,19 +134,22 @@ func readRoot(ctx context.Context, st store.Store, keys *seal.Keys, generation u
 		return nil, damaged(what, errTruncated)
 	}
 	rest := b[len(rootMagic):]
-	if v := binary.BigEndian.Uint16(rest); v != seal.Format {
-		return nil, fmt.Errorf("%s has format %d: %w", what, v, ErrFormat)
-	}
 	o, err := keys.Object(seal.PurposeRoot, [32]byte(rest[2:34]))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", what, err)
 	}
-	if err := o.CheckCommitment(rest[34:66]); err != nil {
-		return nil, damaged(what, err)
+	version := binary.BigEndian.Uint16(rest)
+	var body []byte
+	if err = o.CheckCommitment(rest[34:66]); err == nil {
+		body, err = o.Open(nil, rest[66:], 0, 0)
 	}
-	body, err := o.Open(nil, rest[66:], 0, 0)
-	if err != nil {
+	switch {
+	case err != nil && version != seal.Format:
+		return nil, fmt.Errorf("%s has format %d: %w", what, version, ErrFormat)
+	case err != nil:
 		return nil, damaged(what, err)
+	case version != seal.Format: // it opens as this format
+		return nil, damaged(what+": header was changed", nil)
 	}
 	r, err := decodeRoot(body)
 	if err != nil {

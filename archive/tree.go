@@ -190,6 +190,7 @@ func (t *Tree) fetchShared(ctx context.Context, ino Ino, inodes page.Root) (*nod
 	}
 	d := decoder{b: v}
 	n := d.node()
+	d.end()
 	if d.err != nil {
 		return nil, damaged(fmt.Sprintf("inode %d", ino), d.err)
 	}

@@ -110,6 +110,7 @@ func decodePagedExtent(key, value []byte) (extent, error) {
 	}
 	d := decoder{b: value}
 	e := d.extent(off)
+	d.end()
 	if d.err != nil {
 		return extent{}, damaged("extent", d.err)
 	}
