@@ -87,7 +87,7 @@ func (r *Repository) archiveNamed(name string) *liveArchive {
 
 // CreateArchive makes an empty archive. One that was removed and has snapshots
 // goes on with its history.
-func (r *Repository) CreateArchive(_ context.Context, name string, c Creation) (*Tree, error) {
+func (r *Repository) CreateArchive(ctx context.Context, name string, c Creation) (*Tree, error) {
 	if r.readOnly {
 		return nil, ErrReadOnly
 	}
@@ -96,6 +96,17 @@ func (r *Repository) CreateArchive(_ context.Context, name string, c Creation) (
 	}
 	if err := r.space.reserve(metadataCost); err != nil {
 		return nil, err
+	}
+	r.catalogMu.Lock()
+	old := r.archiveNamed(name)
+	again := old != nil && old.tree == nil
+	r.catalogMu.Unlock()
+	if again {
+		// The journal may speak of the tree that was removed, under the number
+		// that the new one gets: a root has to stand between them.
+		if err := r.checkpoint(ctx, nil); err != nil {
+			return nil, err
+		}
 	}
 	t := now()
 	dir := &node{parent: RootIno, xattrs: c.Xattrs, attr: Attr{
@@ -160,6 +171,9 @@ func (r *Repository) RemoveArchive(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
+	// No commit may see the one without the other.
+	r.commitMu.Lock()
+	defer r.commitMu.Unlock()
 	if err := t.update(ctx, func(c *change) error {
 		n, err := c.look(RootIno)
 		if err != nil {

@@ -310,7 +310,7 @@ func (c *checker) damage(at Damage, err error) error {
 // pages looks for damaged pages of a map.
 func (c *checker) pages(ctx context.Context, root page.Root) error {
 	return page.Pages(ctx, c.r.chunks, root, func(id chunk.ID, leaf bool) (bool, error) {
-		return !leaf, c.chunk(chunk.KindPage, id)
+		return !leaf, c.chunk(ctx, chunk.KindPage, id)
 	})
 }
 
@@ -329,15 +329,15 @@ func (c *checker) file(ctx context.Context, t *Tree, ino Ino) error {
 		if e.isHole() {
 			return nil
 		}
-		if err := c.chunk(chunk.KindData, e.Chunk); err != nil {
+		if err := c.chunk(ctx, chunk.KindData, e.Chunk); err != nil {
 			return fmt.Errorf("bytes %d to %d: %w", e.Off, e.end(), err)
 		}
 		return nil
 	})
 }
 
-func (c *checker) chunk(kind chunk.Kind, id chunk.ID) error {
-	place, data, err := c.r.chunks.locate(kind, id)
+func (c *checker) chunk(ctx context.Context, kind chunk.Kind, id chunk.ID) error {
+	place, data, err := c.r.chunks.locate(ctx, kind, id)
 	if err != nil || data != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 
@@ -37,6 +38,7 @@ type chunks struct {
 	blobs      *otter.Cache[blobKey, *openBlob]
 	pages      *otter.Cache[chunk.ID, []byte]
 	ahead      *readahead
+	rebuilding sync.RWMutex // held alone while the index is made anew
 
 	mu    sync.Mutex
 	packs map[pack.ID]packInfo // the pack set: what an index hit may be in
@@ -151,7 +153,7 @@ func (c *chunks) Page(ctx context.Context, id chunk.ID) ([]byte, error) {
 // get returns a chunk's bytes, verified. They are shared: nobody changes them.
 func (c *chunks) get(ctx context.Context, kind chunk.Kind, id chunk.ID) ([]byte, error) {
 	for range 2 {
-		place, data, err := c.locate(kind, id)
+		place, data, err := c.locate(ctx, kind, id)
 		if err != nil {
 			return nil, err
 		}
@@ -168,7 +170,7 @@ func (c *chunks) get(ctx context.Context, kind chunk.Kind, id chunk.ID) ([]byte,
 }
 
 // locate finds where a chunk is, or its bytes when they are in no pack yet.
-func (c *chunks) locate(kind chunk.Kind, id chunk.ID) (pack.Place, []byte, error) {
+func (c *chunks) locate(ctx context.Context, kind chunk.Kind, id chunk.ID) (pack.Place, []byte, error) {
 	p := c.data
 	if kind == chunk.KindPage {
 		p = c.meta
@@ -176,7 +178,7 @@ func (c *chunks) locate(kind chunk.Kind, id chunk.ID) (pack.Place, []byte, error
 	if place, data, ok := p.unsaved(id); ok {
 		return place, data, nil
 	}
-	place, ok, err := c.index.Get(id)
+	place, ok, err := c.lookUp(ctx, id)
 	if err != nil {
 		return pack.Place{}, nil, fmt.Errorf("look up chunk %s: %w", id, err)
 	}
@@ -220,10 +222,49 @@ func (c *chunks) at(ctx context.Context, kind chunk.Kind, id chunk.ID, place pac
 	return data, nil
 }
 
-// has tells whether a chunk is durable in a live pack.
-func (c *chunks) has(id chunk.ID) (bool, error) {
-	_, ok, err := c.index.Get(id)
-	return ok, err
+// has tells whether a chunk is known to be durable in a live pack. The index
+// is a cache: when it fails, the chunk is stored again.
+func (c *chunks) has(ctx context.Context, id chunk.ID) bool {
+	_, ok, err := c.lookUp(ctx, id)
+	if err != nil {
+		c.log.Warn("index failed; the chunk is stored again", "err", err)
+	}
+	return ok && err == nil
+}
+
+// lookUp asks the index. One that is damaged is made anew from the packs.
+func (c *chunks) lookUp(ctx context.Context, id chunk.ID) (pack.Place, bool, error) {
+	c.rebuilding.RLock()
+	place, ok, err := c.index.Get(id)
+	c.rebuilding.RUnlock()
+	if !errors.Is(err, index.ErrDamaged) {
+		return place, ok, err
+	}
+	c.rebuilding.Lock()
+	defer c.rebuilding.Unlock()
+	if place, ok, err = c.index.Get(id); !errors.Is(err, index.ErrDamaged) {
+		return place, ok, err // somebody else was first
+	}
+	c.log.Warn("index is damaged and is made anew", "err", err)
+	if err := c.index.Reset(); err != nil {
+		return pack.Place{}, false, fmt.Errorf("make index anew: %w", err)
+	}
+	c.mu.Lock()
+	packs := maps.Clone(c.packs)
+	c.mu.Unlock()
+	for id, info := range packs {
+		if err := c.indexPack(ctx, packRecord{id, info}); err != nil {
+			return pack.Place{}, false, err
+		}
+	}
+	return c.index.Get(id)
+}
+
+// close waits for what goes on in the background.
+func (c *chunks) close() {
+	c.data.uploads.Wait()
+	c.meta.uploads.Wait()
+	c.ahead.close()
 }
 
 // blob opens the blob of a place, or takes it from the cache. Those who want
@@ -272,6 +313,42 @@ func (c *chunks) moved(n int) {
 	defer c.mu.Unlock()
 	c.recent = slices.Clone(c.recent[n:])
 	c.named = max(0, c.named-n)
+}
+
+// indexPack makes the index know a pack. Of one whose footer can't be read it
+// is what can still be read; everything else in it is damaged.
+func (c *chunks) indexPack(ctx context.Context, p packRecord) error {
+	if c.index.HasPack(p.id) {
+		return nil
+	}
+	_, entries, err := c.reader.Footer(ctx, p.id)
+	if err = asDamage(err); errors.Is(err, ErrDamaged) {
+		c.log.Error("pack is damaged", "pack", p.id.String(), "err", err)
+		if entries, err = c.salvage(ctx, p.id); len(entries) == 0 && err == nil {
+			return nil
+		}
+	}
+	if err == nil {
+		err = c.index.AddPack(p.id, p.kind, int64(p.size), entries)
+	}
+	if err != nil {
+		return fmt.Errorf("index pack %s: %w", p.id, asNoSpace(err))
+	}
+	return nil
+}
+
+// salvage lists the chunks of a damaged pack that can be read.
+func (c *chunks) salvage(ctx context.Context, id pack.ID) (entries []pack.Entry, err error) {
+	err = c.reader.Walk(ctx, id, func(e pack.Entry, data []byte) error {
+		if data != nil {
+			entries = append(entries, e)
+		}
+		return nil
+	})
+	if err = asDamage(err); errors.Is(err, ErrDamaged) {
+		err = nil
+	}
+	return entries, err
 }
 
 // flush makes every chunk that was put before durable.

@@ -255,6 +255,9 @@ func (r *Repository) finishCheckpoint(ctx context.Context, edit func() error) er
 // putRoot writes the root that the bases, the catalog and the newest journal
 // make up.
 func (r *Repository) putRoot(ctx context.Context) error {
+	if err := r.settleUnsure(ctx); err != nil {
+		return err
+	}
 	snapshots, stored, err := r.foldSnapshots(ctx)
 	if err != nil {
 		return err
@@ -281,12 +284,29 @@ func (r *Repository) putRoot(ctx context.Context) error {
 		next.recent = r.chunks.recentFrom(moved)
 	}
 	if err := next.put(ctx, r.store, r.keys); err != nil {
+		r.unsure, r.unsureStored = next, stored
 		return err
 	}
 	r.chunks.moved(moved)
 	r.catalogMu.Lock()
 	r.root, r.stored = next, stored
 	r.catalogMu.Unlock()
+	return nil
+}
+
+// settleUnsure puts a root again whose put failed, and may have happened: no
+// other bytes can have its generation then.
+func (r *Repository) settleUnsure(ctx context.Context) error {
+	if r.unsure == nil {
+		return nil
+	}
+	if err := r.unsure.store(ctx, r.store); err != nil {
+		return err
+	}
+	r.catalogMu.Lock()
+	defer r.catalogMu.Unlock()
+	r.root, r.stored = r.unsure, r.unsureStored
+	r.unsure, r.unsureStored = nil, nil
 	return nil
 }
 

@@ -81,7 +81,7 @@ func (f *fixture) placeOf(name string) pack.Place {
 	}
 	var p pack.Place
 	err = f.chunks.extents(f.t.Context(), v, 0, 1, func(e extent) (err error) {
-		p, _, err = f.chunks.locate(chunk.KindData, e.Chunk)
+		p, _, err = f.chunks.locate(f.t.Context(), chunk.KindData, e.Chunk)
 		return err
 	})
 	if err != nil || p.Sealed == 0 {

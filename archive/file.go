@@ -2,6 +2,7 @@ package archive
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -17,8 +18,7 @@ type file struct {
 	t   *Tree
 	ino Ino
 
-	handles   int  // guarded by t.mu
-	abandoned bool // guarded by t.mu: nobody will ever read it
+	handles int // guarded by t.mu
 
 	mu       sync.Mutex
 	landed   sync.Cond
@@ -81,11 +81,11 @@ func (f *file) insert(off uint64, p []byte) {
 		s := f.segments[i]
 		n := copy(s.buf[off-s.off:], p)
 		f.gave(n)
-		s.buf = grow(s.buf, len(p)-n)
+		s.grow(len(p) - n)
 		s.buf = append(s.buf, p[n:]...)
 		f.took(len(p) - n)
 	} else {
-		f.segments = slices.Insert(f.segments, i, &segment{off: off, buf: append(grow(nil, len(p)), p...)})
+		f.segments = slices.Insert(f.segments, i, &segment{off: off, buf: slices.Clone(p)})
 		f.took(len(p))
 	}
 	// What the new bytes have reached is swallowed.
@@ -96,22 +96,23 @@ func (f *file) insert(off uint64, p []byte) {
 		tail := next.buf[over:]
 		f.took(-int(over))
 		f.gave(int(over))
-		s.buf = append(grow(s.buf, len(tail)), tail...)
+		s.grow(len(tail))
+		s.buf = append(s.buf, tail...)
 		f.segments = slices.Delete(f.segments, i+1, i+2)
 	}
 	f.t.repo.writer.holds(f)
 }
 
-// grow makes room for n more bytes; a long segment gets all it will ever need.
-func grow(b []byte, n int) []byte {
-	if cap(b)-len(b) >= n {
-		return b
+// grow makes room for n more bytes. What goes on where a chunk was cut off will
+// be long: it gets all it will ever need.
+func (s *segment) grow(n int) {
+	switch {
+	case cap(s.buf)-len(s.buf) >= n:
+	case s.cut:
+		s.buf = append(make([]byte, 0, max(cutAt+1<<20, len(s.buf)+n)), s.buf...)
+	default:
+		s.buf = append(make([]byte, 0, max(2*cap(s.buf), len(s.buf)+n)), s.buf...)
 	}
-	size := max(2*cap(b), len(b)+n)
-	if len(b)+n > 256<<10 {
-		size = max(cutAt+1<<20, len(b)+n)
-	}
-	return append(make([]byte, 0, size), b...)
 }
 
 // took and gave count the bytes in segments; what is given back was admitted
@@ -184,8 +185,9 @@ func (f *file) cutLong(ctx context.Context) error {
 			s.off += uint64(n)
 			rest = rest[n:]
 		}
-		s.cut = true
-		s.buf = append(grow(nil, len(rest)+1<<20), rest...)
+		*s = segment{off: s.off, cut: true}
+		s.grow(len(rest))
+		s.buf = append(s.buf, rest...)
 	}
 	f.t.repo.writer.holds(f)
 	return nil
@@ -266,6 +268,9 @@ func (f *file) join(ctx context.Context, i int) error {
 		return nil
 	}
 	last, err := f.t.lastBefore(ctx, f.ino, s.off)
+	if errors.Is(asDamage(err), ErrDamaged) {
+		return nil // as below
+	}
 	if err != nil || last.Len == 0 || last.isHole() || last.Start != 0 || last.Len >= f.t.repo.chunks.maxChunk {
 		return err
 	}
@@ -293,6 +298,14 @@ func (f *file) settle() {
 	for len(f.flights) > 0 && f.flights[0].seq <= last {
 		f.landed.Wait()
 	}
+}
+
+// discard drops everything that isn't cut yet.
+func (f *file) discard() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.erase(0, SizeMax)
+	f.fresh = nil
 }
 
 // land makes a stored chunk part of the file's node.

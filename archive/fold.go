@@ -312,17 +312,27 @@ func (t *Tree) freeze() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.active.isEmpty() {
+		t.base.nextIno = t.nextIno
 		return false
 	}
 	t.frozen, t.active = t.active, newOverlay()
+	t.unsaved = newUnsaved()
 	for ino := range t.orphans {
 		if n := t.frozen.nodes[ino]; n != nil {
+			// The next base has nothing of it, so the next journal gets it all.
+			n.origin = place{}
+			if n.shared {
+				t.frozen.gone[ino] = struct{}{}
+			}
+			t.unsaved.node(ino)
+			if n.changed != nil {
+				n.changed.m.Scan(func(_ uint64, e extent) bool { t.unsaved.extent(ino, e); return true })
+			}
 			t.active.nodes[ino] = n
 			delete(t.frozen.nodes, ino)
 		}
 		delete(t.frozen.names, ino)
 	}
-	t.unsaved = newUnsaved()
 	t.frozenIno, t.frozenUsage = t.nextIno, t.usage
 	return true
 }

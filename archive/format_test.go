@@ -54,10 +54,13 @@ var codecs = map[string]codec{
 		n := d.node()
 		return appendNode(nil, n), d.err
 	},
-	"entry": func(b []byte) ([]byte, error) {
-		e, err := decodeEntry(b)
-		return appendEntry(nil, e), err
+	"name": func(b []byte) ([]byte, error) {
+		e, err := decodeName(b)
+		return appendName(nil, e), err
 	},
+	"stamp-file":      stampCodec(&node{attr: Attr{Mode: ModeFile}}),
+	"stamp-directory": stampCodec(&node{attr: Attr{Mode: ModeDir}}),
+	"stamp-shared":    stampCodec(nil),
 	"extent": func(b []byte) ([]byte, error) {
 		e, err := decodePagedExtent(offsetKey(8192), b)
 		return appendExtent(nil, e), err
@@ -92,12 +95,31 @@ var codecs = map[string]codec{
 	},
 }
 
+// stampDir is the directory that the stamps are of.
+const stampDir Ino = 258
+
+// stampCodec is that of the stamps of entries with such a node. What a stamp
+// has depends on the name's record.
+func stampCodec(n *node) codec {
+	return func(b []byte) ([]byte, error) {
+		e := dirEntry{node: n}
+		if n != nil {
+			e.node = n.clone()
+		}
+		err := e.addStamp(b, stampDir)
+		return appendStamp(nil, stampDir, e), err
+	}
+}
+
 var vectors = []string{
 	"node-inline", "node-paged", "node-hole", "node-directory", "node-symlink", "node-device",
-	"entry-node", "entry-shared", "extent", "extent-hole", "archive", "snapshot", "root", "batch",
+	"name-file", "name-directory", "name-shared", "stamp-file", "stamp-directory", "stamp-shared", "extent", "extent-hole", "archive", "snapshot", "root", "batch",
 }
 
 func codecOf(name string) codec {
+	if c := codecs[name]; c != nil {
+		return c
+	}
 	kind, _, _ := strings.Cut(name, "-")
 	return codecs[kind]
 }
@@ -212,6 +234,13 @@ func vectorNode() *node {
 	}
 }
 
+func vectorDirectory() directory {
+	return directory{
+		names:  page.Root{ID: repeated[chunk.ID](0x44), Height: 1, Count: 5},
+		stamps: page.Root{ID: repeated[chunk.ID](0x4a), Height: 1, Count: 5},
+	}
+}
+
 func repeated[T ~[32]byte](b byte) (id T) {
 	for i := range id {
 		id[i] = b
@@ -222,14 +251,26 @@ func repeated[T ~[32]byte](b byte) (id T) {
 // What the vectors mean, where encoding again can't tell: fields that change
 // places would not be noticed.
 func TestVectorsMean(t *testing.T) {
-	compare := cmp.AllowUnexported(node{}, extents{}, dirEntry{}, place{}, archiveRecord{}, base{})
+	compare := cmp.AllowUnexported(node{}, extents{}, directory{}, dirEntry{}, place{}, archiveRecord{}, base{})
 	d := decoder{b: vector(t, "node-inline")}
 	if diff := cmp.Diff(vectorNode(), d.node(), compare); diff != "" {
 		t.Errorf("node-inline (-want +got):\n%s", diff)
 	}
-	e, err := decodeEntry(vector(t, "entry-node"))
-	if diff := cmp.Diff(dirEntry{"naïve.txt", 257, ModeFile, vectorNode()}, e, compare); diff != "" || err != nil {
-		t.Errorf("entry-node: %v (-want +got):\n%s", err, diff)
+	for name, want := range map[string]dirEntry{
+		"file": {"naïve.txt", 257, ModeFile, vectorNode()},
+		"directory": {"letters", 2, ModeDir, &node{parent: stampDir, entries: vectorDirectory(), attr: Attr{
+			Ino: 2, Mode: 0o40755, Nlink: 3, UID: 1000, GID: 100, Size: 5, Atime: Time{1795442709, 0},
+			Mtime: Time{1795442709, 123456789}, Ctime: Time{1795442711, 3}, Btime: Time{1795442709, 5},
+		}}},
+		"shared": {"linked", 259, ModeFile, nil},
+	} {
+		e, err := decodeName(vector(t, "name-"+name))
+		if err == nil {
+			err = e.addStamp(vector(t, "stamp-"+name), stampDir)
+		}
+		if diff := cmp.Diff(want, e, compare); diff != "" || err != nil {
+			t.Errorf("name and stamp of a %s: %v (-want +got):\n%s", name, err, diff)
+		}
 	}
 	x, err := decodePagedExtent(offsetKey(8192), vector(t, "extent"))
 	want := extent{Off: 8192, Len: 65536, Chunk: repeated[chunk.ID](0x55), Start: 17}
@@ -241,7 +282,7 @@ func TestVectorsMean(t *testing.T) {
 		number: 1, name: "documents", created: Time{1795442709, 1}, changed: Time{1795442710, 2},
 		base: base{
 			inodes: page.Root{ID: repeated[chunk.ID](0x66), Height: 1, Count: 3}, nextIno: 262, usage: Usage{9, 1349576},
-			root: &node{parent: RootIno, entries: page.Root{ID: repeated[chunk.ID](0x44), Height: 1, Count: 5}, attr: Attr{
+			root: &node{parent: RootIno, entries: vectorDirectory(), attr: Attr{
 				Ino: 1, Mode: 0o40755, Nlink: 3, UID: 1000, GID: 100, Size: 5, Atime: Time{1795442709, 0},
 				Mtime: Time{1795442709, 123456789}, Ctime: Time{-1, 999999999},
 			}},

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"math"
 	"strings"
 	"testing"
 
 	"bkfs/archive/chunk"
 	"bkfs/archive/pack"
+	"bkfs/archive/page"
 )
 
 func number(v uint64) []byte { return binary.AppendUvarint(nil, v) }
@@ -34,7 +36,20 @@ func replaced(t *testing.T, name string, old, new []byte) []byte {
 	return bytes.Replace(b, old, new, 1)
 }
 
+// stampOf is a stamp of these fields, in their order.
+func stampOf(fields ...int64) (b []byte) {
+	for i, v := range fields {
+		if i == 2 { // nanoseconds of birth
+			b = binary.AppendUvarint(b, uint64(v))
+		} else {
+			b = binary.AppendVarint(b, v)
+		}
+	}
+	return b
+}
+
 const (
+	inoRange      = "inode number is out of range"
 	inodeRange    = "inode is out of range"
 	extentRange   = "extent is out of range"
 	entryRange    = "entry is out of range"
@@ -49,7 +64,8 @@ const (
 
 func TestMalformed(t *testing.T) {
 	id := repeated[chunk.ID](0x11)
-	entry := func(e dirEntry) []byte { return appendEntry(nil, e) }
+	entry := func(e dirEntry) []byte { return appendName(nil, e) }
+	stamp := func(n *node) []byte { return appendStamp(nil, stampDir, dirEntry{ino: n.attr.Ino, node: n}) }
 	snapshot := func(name string, root *node) []byte {
 		return snapshotRecord{number: 3, archive: 1, name: name, base: base{root: root}}.encode()
 	}
@@ -58,15 +74,15 @@ func TestMalformed(t *testing.T) {
 	}
 	dir := &node{attr: Attr{Ino: RootIno, Mode: ModeDir}}
 	long := strings.Repeat("x", NameMax+1)
-	// 257, mode, not shared: what attributes begin with.
-	head := []byte{0x81, 0x02, 0xa4, 0x83, 0x02, 0x00}
+	// 257, not shared: what attributes begin with.
+	head := []byte{0x81, 0x02, 0x00}
 	tests := []struct {
 		codec, name, want string
 		record            []byte
 	}{
 		{"node", "nothing", truncated, nil},
-		{"node", "inode 0", inodeRange, changed(func(n *node) { n.attr.Ino = 0 })},
-		{"node", "inode too large", inodeRange, changed(func(n *node) { n.attr.Ino = MaxIno + 1 })},
+		{"node", "inode 0", inoRange, changed(func(n *node) { n.attr.Ino = 0 })},
+		{"node", "inode too large", inoRange, changed(func(n *node) { n.attr.Ino = MaxIno + 1 })},
 		{"node", "mode of over 16 bits", inodeRange, changed(func(n *node) { n.attr.Mode |= 1 << 16 })},
 		{"node", "size too large", inodeRange, changed(func(n *node) { n.attr.Size = SizeMax + 1 })},
 		{"node", "links of over 32 bits", numberRange, append(head, number(1<<32)...)},
@@ -84,11 +100,24 @@ func TestMalformed(t *testing.T) {
 		{"node", "extent beyond the largest file", extentRange, inlined(extent{SizeMax - 1, 2, id, 0})},
 		{"node", "extent that wraps around", extentRange, inlined(extent{1, 1<<64 - 1, id, 0})},
 		{"node", "page tree too high", tooHigh, changed(func(n *node) { n.content = extents{}; n.content.paged.Height = 17 })},
-		{"entry", "no name", entryRange, entry(dirEntry{"", 257, ModeFile, nil})},
-		{"entry", "name too long", tooLong, entry(dirEntry{long, 257, ModeFile, nil})},
-		{"entry", "inode 0", entryRange, entry(dirEntry{"a", 0, ModeFile, nil})},
-		{"entry", "inode too large", entryRange, entry(dirEntry{"a", MaxIno + 1, ModeFile, nil})},
-		{"entry", "malformed node", inodeRange, entry(dirEntry{"a", 257, ModeFile, &node{attr: Attr{Mode: ModeFile}}})},
+		{"name", "no name", entryRange, entry(dirEntry{"", 0, ModeFile, nil})},
+		{"name", "name too long", tooLong, entry(dirEntry{long, 0, ModeFile, nil})},
+		{"name", "malformed node", inodeRange, entry(dirEntry{"a", 0, ModeFile, &node{attr: Attr{Mode: ModeFile, Size: SizeMax + 1}}})},
+		{"name", "a second of nanoseconds", nanoseconds, entry(dirEntry{"a", 0, ModeFile, &node{attr: Attr{Mode: ModeFile, Atime: Time{0, 1e9}}}})},
+		{"name", "extents overlap", "extents overlap", entry(dirEntry{"a", 0, ModeFile, &node{
+			attr: Attr{Mode: ModeFile}, content: extents{inline: []extent{{0, 10, id, 0}, {9, 10, id, 0}}}}})},
+		{"name", "page tree too high", tooHigh, entry(dirEntry{"a", 0, ModeDir, &node{
+			attr: Attr{Mode: ModeDir}, entries: directory{names: page.Root{Height: 17}}}})},
+		{"stamp-shared", "inode 0", inoRange, stampOf(-int64(stampDir))},
+		{"stamp-shared", "inode below 0", inoRange, stampOf(-int64(stampDir) - 1)},
+		{"stamp-shared", "inode too large", inoRange, stampOf(int64(MaxIno - stampDir + 1))},
+		{"stamp-shared", "inode that wraps around", inoRange, stampOf(math.MaxInt64)},
+		{"stamp-file", "inode 0", inoRange, stamp(&node{attr: Attr{Mode: ModeFile}})},
+		{"stamp-file", "birth of a second of nanoseconds", nanoseconds, stamp(&node{attr: Attr{Ino: 7, Mode: ModeFile, Btime: Time{0, 1e9}}})},
+		{"stamp-file", "change of a second of nanoseconds", nanoseconds, stamp(&node{attr: Attr{Ino: 7, Mode: ModeFile, Ctime: Time{0, 1e9}}})},
+		{"stamp-file", "change of negative nanoseconds", nanoseconds, stampOf(1, 0, 0, 0, -1)},
+		{"stamp-file", "nanoseconds that wrap around", nanoseconds, stampOf(1, 0, 1, 0, math.MaxInt64)},
+		{"stamp-directory", "page tree too high", tooHigh, stamp(&node{attr: Attr{Ino: 7, Mode: ModeDir}, entries: directory{stamps: page.Root{Height: 17}}})},
 		{"extent", "empty", extentRange, appendExtent(nil, extent{0, 0, id, 0})},
 		{"extent", "start of over 32 bits", numberRange, append(append(number(1), id[:]...), number(1<<32)...)},
 		{"snapshot", "no name", snapshotRange, snapshot("", dir)},
@@ -96,7 +125,7 @@ func TestMalformed(t *testing.T) {
 		{"snapshot", "name that leads up", snapshotRange, snapshot("..", dir)},
 		{"snapshot", "name too long", tooLong, snapshot(long, dir)},
 		{"snapshot", "a file for a root", snapshotRange, snapshot("a", vectorNode())},
-		{"snapshot", "malformed root", inodeRange, snapshot("a", &node{attr: Attr{Mode: ModeDir}})},
+		{"snapshot", "malformed root", inoRange, snapshot("a", &node{attr: Attr{Mode: ModeDir}})},
 		{"snapshot", "number of over 32 bits", numberRange, append(number(1<<32), vector(t, "snapshot")[2:]...)},
 		{"archive", "name with a slash", archiveRange, archive("a/b", dir)},
 		{"archive", "a file for a root", archiveRange, archive("a", vectorNode())},
@@ -119,7 +148,7 @@ func TestMalformed(t *testing.T) {
 		{"batch", "bytes beyond the largest file", "offset is out of bounds", append(append([]byte{recordTree, 1, 1, 1, 1, recordBytes, 7}, number(SizeMax)...), 1, 'x')},
 	}
 	for _, tt := range tests {
-		_, err := codecs[tt.codec](tt.record)
+		_, err := codecOf(tt.codec)(tt.record)
 		if err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s, %s: got %v, want %q", tt.codec, tt.name, err, tt.want)
 		}
@@ -130,18 +159,16 @@ func TestMalformed(t *testing.T) {
 }
 
 func TestMalformedKeys(t *testing.T) {
-	entry := vector(t, "entry-shared")
 	for _, n := range []int{0, 7, 9} {
-		if _, _, err := decodeBaseEntry(make([]byte, n), entry); !errors.Is(err, ErrDamaged) {
+		if _, err := decodeCookie(make([]byte, n)); !errors.Is(err, ErrDamaged) {
 			t.Errorf("directory key of %d bytes: got %v, want ErrDamaged", n, err)
 		}
 		if _, err := decodePagedExtent(make([]byte, n), vector(t, "extent")); !errors.Is(err, ErrDamaged) {
 			t.Errorf("extent key of %d bytes: got %v, want ErrDamaged", n, err)
 		}
 	}
-	cookie, e, err := decodeBaseEntry(cookieKey(1<<40+1), entry)
-	if cookie != 1<<40+1 || e.name != "linked" || err != nil {
-		t.Errorf("got cookie %d of %q, %v", cookie, e.name, err)
+	if cookie, err := decodeCookie(cookieKey(1<<40 + 1)); cookie != 1<<40+1 || err != nil {
+		t.Errorf("got cookie %d, %v; want %d", cookie, err, uint64(1<<40+1))
 	}
 }
 

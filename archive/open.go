@@ -155,6 +155,9 @@ func (h *File) WriteAt(ctx context.Context, p []byte, off int64, killSUIDGID boo
 	if err := r.space.reserve(int64(len(p)) + metadataCost); err != nil {
 		return 0, err
 	}
+	if err := r.chunks.data.stuck(); err != nil {
+		return 0, err
+	}
 	if err := r.writer.admit(ctx, len(p)); err != nil {
 		return 0, err
 	}
@@ -172,7 +175,12 @@ func (h *File) WriteAt(ctx context.Context, p []byte, off int64, killSUIDGID boo
 		return 0, err
 	}
 	f.insert(uint64(off), p)
-	if err := f.cutLong(ctx); err != nil {
+	if len(f.segments) > maxSegments {
+		err = f.cutAll(ctx)
+	} else {
+		err = f.cutLong(ctx)
+	}
+	if err != nil {
 		return 0, err
 	}
 	return len(p), nil

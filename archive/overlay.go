@@ -71,6 +71,9 @@ type unsaved struct {
 	nodes map[Ino]*extentMap // nil when only attributes changed
 	names map[place]struct{}
 	paths map[Ino]struct{}
+	// dirs is the last image of directories that are no more: a replay finds
+	// through their origin what was moved out of them.
+	dirs map[Ino]*node
 }
 
 func newUnsaved() unsaved {
@@ -78,6 +81,7 @@ func newUnsaved() unsaved {
 		nodes: make(map[Ino]*extentMap),
 		names: make(map[place]struct{}),
 		paths: make(map[Ino]struct{}),
+		dirs:  make(map[Ino]*node),
 	}
 }
 

@@ -20,12 +20,13 @@ const (
 // A packer groups chunks of one kind into blobs and blobs into packs. A chunk
 // it has accepted is found by unsaved until the index has it.
 type packer struct {
-	c     *chunks
-	st    store.Store
-	kind  pack.Kind
-	epoch uint32
-	enc   *pack.Encoder
-	slots chan struct{} // one for each pack being put
+	c       *chunks
+	st      store.Store
+	kind    pack.Kind
+	epoch   uint32
+	enc     *pack.Encoder
+	slots   chan struct{} // one for each pack being put
+	uploads sync.WaitGroup
 
 	// keep says that packs stay in memory: of a repository that is only read,
 	// whose journal holds chunks.
@@ -40,6 +41,7 @@ type packer struct {
 	chunks    map[chunk.ID]unsavedChunk
 	unjournal []chunk.ID // accepted since the last journal record
 	unjBytes  int
+	failed    error // of the last attempt to put a pack
 }
 
 // A group is the chunks of the next shared blob.
@@ -81,8 +83,8 @@ func (p *packer) put(ctx context.Context, id chunk.ID, data []byte) (stored bool
 	if known {
 		return false, nil
 	}
-	if known, err = p.c.has(id); known || err != nil {
-		return false, err
+	if p.c.has(ctx, id) {
+		return false, nil
 	}
 	p.busy.RLock()
 	g, ok := p.accept(id, data)
@@ -183,10 +185,10 @@ func (p *packer) putFull(ctx context.Context) error {
 		p.finish(next, ctx.Err())
 		return ctx.Err()
 	}
-	go func() {
+	p.uploads.Go(func() {
 		p.finish(next, p.upload(context.WithoutCancel(ctx), next))
 		<-p.slots
-	}()
+	})
 	return nil
 }
 
@@ -196,11 +198,22 @@ func (u *unsavedPack) start() { u.started, u.done, u.err = true, make(chan struc
 func (p *packer) finish(u *unsavedPack, err error) {
 	p.mu.Lock()
 	u.err, u.started = err, false
+	p.failed = err
 	close(u.done)
 	p.mu.Unlock()
 	if err != nil {
 		p.c.log.Error("pack not stored; it stays in memory and is tried again", "pack", u.w.ID().String(), "err", err)
 	}
+}
+
+// stuck tells why packs pile up in memory, if they do.
+func (p *packer) stuck() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.full) <= 2*maxUploads {
+		return nil
+	}
+	return p.failed
 }
 
 // upload puts a full pack and makes the index know it.

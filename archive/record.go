@@ -271,6 +271,10 @@ func (t *Tree) capture(b []byte) []byte {
 	for ino, changed := range t.unsaved.nodes {
 		n := t.active.nodes[ino]
 		if n == nil {
+			if dir := t.unsaved.dirs[ino]; dir != nil {
+				b = appendNodeRecord(b, dir, dir.attr.Size, nil, nil)
+				continue
+			}
 			b = binary.AppendUvarint(append(b, recordGone), uint64(ino))
 			continue
 		}

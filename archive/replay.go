@@ -77,7 +77,7 @@ func follows(prev *journal.Link, end journal.Link) bool {
 func (p *replay) packs(list []packRecord) error {
 	for _, k := range list {
 		p.r.chunks.added(k)
-		if err := p.r.indexPack(p.ctx, k); err != nil {
+		if err := p.r.chunks.indexPack(p.ctx, k); err != nil {
 			return err
 		}
 	}
@@ -148,6 +148,9 @@ func (p *replay) gone(ino Ino) {
 }
 
 func (p *replay) bytes(ino Ino, off uint64, data []byte) {
+	if p.touched[p.t] == nil {
+		return // of an archive that was removed
+	}
 	f := p.t.file(ino, 0)
 	p.r.writer.charge(len(data))
 	f.insert(off, data)

@@ -55,6 +55,8 @@ type Repository struct {
 	// written. Order: checkpointMu, commitMu, gates, file.mu, Tree.mu.
 	checkpointMu sync.Mutex
 	pending      *checkpointState
+	unsure       *root // its put failed, and may have happened
+	unsureStored map[uint32]snapshotRecord
 	commitMu     sync.Mutex
 	journal      *journal.Writer
 	stale        bool // the journal lacks a record
@@ -76,13 +78,29 @@ type Repository struct {
 // Open opens a repository and replays what its journal holds. Errors are
 // ErrNoRepository, ErrFormat, ErrDamaged, ErrBadKey, and a *LockedError when
 // somebody else has it open for writing.
-func Open(ctx context.Context, o Options) (_ *Repository, err error) {
+func Open(ctx context.Context, o Options) (*Repository, error) {
+	for {
+		r, generation, err := open(ctx, o)
+		if err == nil || !o.ReadOnly || !errors.Is(err, ErrDamaged) {
+			return r, err
+		}
+		// Beside a writer, the root that was read may have been superseded and
+		// its journal removed: then there is a newer one.
+		list, lerr := rootGenerations(ctx, o.Store)
+		if lerr != nil || len(list) == 0 || list[len(list)-1] <= generation {
+			return nil, err
+		}
+	}
+}
+
+// open is one attempt of Open; it also tells which root it has read.
+func open(ctx context.Context, o Options) (_ *Repository, generation uint64, err error) {
 	cfg, err := ReadConfig(ctx, o.Store)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	if err := cfg.Verify(o.Key); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	r := &Repository{
 		store: o.Store, dir: o.Dir, journalDir: filepath.Join(o.Dir, "journal"), readOnly: o.ReadOnly,
@@ -101,10 +119,10 @@ func Open(ctx context.Context, o Options) (_ *Repository, err error) {
 	}()
 	if !r.readOnly {
 		if r.lock, err = takeLock(o.Dir, o.Mountpoint); err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		if err := os.MkdirAll(r.journalDir, 0o700); err != nil {
-			return nil, fmt.Errorf("open repository: %w", err)
+			return nil, 0, fmt.Errorf("open repository: %w", err)
 		}
 		if s, ok := o.Store.(interface{ RemoveTemporary() error }); ok {
 			if err := s.RemoveTemporary(); err != nil {
@@ -113,18 +131,18 @@ func Open(ctx context.Context, o Options) (_ *Repository, err error) {
 		}
 	}
 	if r.keys, err = seal.NewKeys(o.Key, cfg.ID); err != nil {
-		return nil, fmt.Errorf("open repository: %w", err)
+		return nil, 0, fmt.Errorf("open repository: %w", err)
 	}
 	splitter, err := chunk.NewSplitter(cfg.Chunker, r.keys.ChunkerSeed())
 	if err != nil {
-		return nil, fmt.Errorf("open repository: %w", err)
+		return nil, 0, fmt.Errorf("open repository: %w: %w", ErrFormat, err)
 	}
 	indexDir := o.IndexDir
 	if indexDir == "" {
 		indexDir = filepath.Join(o.Dir, "index")
 	}
 	if r.index, err = index.Open(indexDir, r.keys, r.log); err != nil {
-		return nil, fmt.Errorf("open repository: %w", asNoSpace(err))
+		return nil, 0, fmt.Errorf("open repository: %w", asNoSpace(err))
 	}
 	r.nodes = otter.Must(&otter.Options[nodeKey, *node]{MaximumSize: nodeCache})
 	r.chunks = newChunks(o.Store, r.keys, r.index, cfg.Chunker.Max, cfg.Epoch, r.log)
@@ -132,16 +150,17 @@ func Open(ctx context.Context, o Options) (_ *Repository, err error) {
 	r.writer = newWriter(r.chunks, splitter)
 	r.space = &spaceGuard{st: o.Store, writer: r.writer}
 	if err := r.load(ctx); err != nil {
-		return nil, err
+		return nil, r.root.generation, err
 	}
 	if !r.readOnly {
 		r.committer = newCommitter(r)
 	}
-	return r, nil
+	return r, r.root.generation, nil
 }
 
 // load brings the state of the newest root and of the journals after it.
 func (r *Repository) load(ctx context.Context) error {
+	r.root = &root{}
 	latest, err := latestRoot(ctx, r.store, r.keys)
 	if err != nil {
 		return err
@@ -151,7 +170,6 @@ func (r *Repository) load(ctx context.Context) error {
 			return err
 		}
 	}
-	r.root = &root{}
 	var tail *journal.Tail
 	generation := uint64(1)
 	if latest != nil {
@@ -214,7 +232,7 @@ func (r *Repository) loadRoot(ctx context.Context) error {
 		return fmt.Errorf("open index: %w", asNoSpace(err))
 	}
 	for _, p := range packs {
-		if err := r.indexPack(ctx, p); err != nil {
+		if err := r.chunks.indexPack(ctx, p); err != nil {
 			return err
 		}
 	}
@@ -223,42 +241,6 @@ func (r *Repository) loadRoot(ctx context.Context) error {
 		r.restoreArchive(a)
 	}
 	return r.loadSnapshots(ctx)
-}
-
-// indexPack makes the index know a pack. Of one whose footer can't be read it
-// is what can still be read; everything else in it is damaged.
-func (r *Repository) indexPack(ctx context.Context, p packRecord) error {
-	if r.index.HasPack(p.id) {
-		return nil
-	}
-	_, entries, err := r.chunks.reader.Footer(ctx, p.id)
-	if err = asDamage(err); errors.Is(err, ErrDamaged) {
-		r.log.Error("pack is damaged", "pack", p.id.String(), "err", err)
-		if entries, err = r.salvage(ctx, p.id); len(entries) == 0 && err == nil {
-			return nil
-		}
-	}
-	if err == nil {
-		err = r.index.AddPack(p.id, p.kind, int64(p.size), entries)
-	}
-	if err != nil {
-		return fmt.Errorf("index pack %s: %w", p.id, asNoSpace(err))
-	}
-	return nil
-}
-
-// salvage lists the chunks of a damaged pack that can be read.
-func (r *Repository) salvage(ctx context.Context, id pack.ID) (entries []pack.Entry, err error) {
-	err = r.chunks.reader.Walk(ctx, id, func(e pack.Entry, data []byte) error {
-		if data != nil {
-			entries = append(entries, e)
-		}
-		return nil
-	})
-	if err = asDamage(err); errors.Is(err, ErrDamaged) {
-		err = nil
-	}
-	return entries, err
 }
 
 // removeJournals removes all journals before a generation.
@@ -319,7 +301,7 @@ func (r *Repository) Close(ctx context.Context) error {
 func (r *Repository) shut() (err error) {
 	if r.writer != nil {
 		r.writer.close()
-		r.chunks.ahead.close()
+		r.chunks.close()
 	}
 	if r.journal != nil {
 		err = r.journal.Close()

@@ -57,6 +57,7 @@ func (t *Tree) withFile(ctx context.Context, ino Ino, fn func(*file) error) erro
 func (f *file) awaitAndTrim(ctx context.Context, size uint64) error {
 	f.settle()
 	f.erase(size, SizeMax)
+	f.saved = min(f.saved, size)
 	return ctx.Err()
 }
 

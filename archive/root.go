@@ -44,7 +44,8 @@ type root struct {
 	// would tell may have to be built from the pack set.
 	places []pack.Entry
 
-	hash [32]byte // of the object it was read from or written to
+	hash   [32]byte // of the object it was read from or written to
+	object []byte   // that object, until it is stored
 }
 
 func rootName(generation uint64) string { return fmt.Sprintf("%s%016x", rootPrefix, generation) }
@@ -116,10 +117,16 @@ func (r *root) put(ctx context.Context, st store.Store, keys *seal.Keys) error {
 	b = append(b, id[:]...)
 	b = append(b, commitment[:]...)
 	b = o.Seal(b, r.encode(), 0, 0)
-	if err := st.Put(ctx, rootName(r.generation), b); err != nil {
+	r.object, r.hash = b, sha256.Sum256(b)
+	return r.store(ctx, st)
+}
+
+// store puts the object, perhaps again: a put that failed may have happened.
+func (r *root) store(ctx context.Context, st store.Store) error {
+	if err := st.Put(ctx, rootName(r.generation), r.object); err != nil {
 		return fmt.Errorf("put root %d: %w", r.generation, asDamage(err))
 	}
-	r.hash = sha256.Sum256(b)
+	r.object = nil
 	return nil
 }
 

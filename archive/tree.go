@@ -317,7 +317,6 @@ func (t *Tree) dispose(ino Ino) {
 		if f.handles > 0 {
 			return
 		}
-		f.abandoned = true
 		delete(t.files, ino)
 		t.repo.writer.abandon(f)
 	}
@@ -328,6 +327,9 @@ func (t *Tree) dispose(ino Ino) {
 	delete(t.active.names, ino)
 	if n != nil && n.shared {
 		t.active.gone[ino] = struct{}{}
+	}
+	if n != nil && n.isDir() && n.origin.dir != 0 {
+		t.unsaved.dirs[ino] = n
 	}
 	t.unsaved.node(ino)
 }

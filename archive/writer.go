@@ -2,6 +2,7 @@ package archive
 
 import (
 	"context"
+	"errors"
 	"runtime"
 	"sync"
 
@@ -14,6 +15,9 @@ const (
 	dirtyLimit = 48 << 20
 	// cutAt is how long a segment grows before chunks are cut off its front.
 	cutAt = 4 << 20
+	// maxSegments is how many segments a file may have, lest looking through
+	// them takes long.
+	maxSegments = 2048
 )
 
 // A writer takes what files were written from memory to chunks: it bounds the
@@ -37,7 +41,7 @@ type flight struct {
 	f    *file
 	seq  uint64 // rises with every flight of the file
 	off  uint64
-	data []byte
+	data []byte // nil: the file was abandoned
 }
 
 func (fl *flight) end() uint64 { return fl.off + uint64(len(fl.data)) }
@@ -76,7 +80,8 @@ func (w *writer) admit(ctx context.Context, n int) error {
 				w.mu.Lock()
 				break
 			}
-			if err := f.cut(ctx); err != nil {
+			// Its own error is told to those who use that file.
+			if err := f.cut(ctx); err != nil && f.held.Load() > 0 && !errors.Is(err, ErrStale) {
 				return err
 			}
 			w.mu.Lock()
@@ -138,7 +143,10 @@ func (w *writer) work() {
 		w.queue[0] = nil
 		w.queue = w.queue[1:]
 		w.mu.Unlock()
-
+		if fl.data == nil {
+			fl.f.discard()
+			continue
+		}
 		id, err := w.chunks.put(context.Background(), chunk.KindData, fl.data)
 		n := len(fl.data)
 		fl.f.land(fl, id, err)
@@ -173,11 +181,11 @@ func (w *writer) holding() []*file {
 	return list
 }
 
-// abandon drops what a file without names and users had in segments.
+// abandon has a worker drop what a file without names and users has in
+// segments: the caller holds locks that are behind the file's.
 func (w *writer) abandon(f *file) {
 	w.mu.Lock()
-	delete(w.files, f)
-	w.dirty -= f.held.Swap(0)
+	defer w.mu.Unlock()
+	w.queue = append(w.queue, &flight{f: f})
 	w.changed.Broadcast()
-	w.mu.Unlock()
 }

@@ -44,7 +44,7 @@ type Server struct {
 // fit for it: CheckMountpoint, which Mount calls itself. ctx only bounds the
 // mounting.
 func Mount(ctx context.Context, repo *archive.Repository, dir string, o Options) (*Server, error) {
-	if err := o.check(); err != nil {
+	if err := o.Check(); err != nil {
 		return nil, err
 	}
 	path, err := CheckMountpoint(dir)
@@ -60,7 +60,7 @@ func Mount(ctx context.Context, repo *archive.Repository, dir string, o Options)
 		tree, err := repo.Live(o.Archive)
 		if err != nil {
 			cancel()
-			return nil, fmt.Errorf("archive %q: %w", o.Archive, err)
+			return nil, fmt.Errorf("mount %s: %w", path, err)
 		}
 		f.single = f.views.enter(tree, true, rootNode, "")
 	}

@@ -93,9 +93,10 @@ func realPath(dir string) (string, error) {
 	return "", fmt.Errorf("mountpoint: %w", err)
 }
 
-// isDead tells whether the server of the mount at path is gone.
+// isDead tells whether the server of the mount at path is gone. stat(2) may be
+// answered from the kernel's attribute cache, statfs(2) never is.
 func isDead(path string) bool {
-	_, err := os.Stat(path)
+	err := unix.Statfs(path, &unix.Statfs_t{})
 	return errors.Is(err, unix.ENOTCONN) || errors.Is(err, unix.ECONNABORTED)
 }
 

@@ -3,6 +3,7 @@ package fs
 import (
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -18,7 +19,7 @@ type Options struct {
 	Suid, Dev     bool // honour set-user-ID bits, device nodes; root only
 	IDMapped      bool // the mount may be id-mapped (mount_setattr(2)); root only
 	FsName        string
-	Extra         []string // further options, for the kernel or fusermount3
+	Extra         []string // mountFlags, and labelled options for the kernel
 	Guard         bool     // make the mountpoint immutable first: Guard
 	Log           *slog.Logger
 	Debug         bool // log every request
@@ -38,8 +39,11 @@ var mountFlags = map[string]struct {
 	"dirsync": {unix.MS_DIRSYNC, true},
 }
 
+// labelOptions are what mount(8) passes to the kernel's security modules.
+var labelOptions = []string{"context", "fscontext", "defcontext", "rootcontext"}
+
 // Parse sets what a list of mount options says, as of `mount -o`. Those that
-// concern only fstab(5) are passed over.
+// concern only fstab(5) are passed over; one that isn't known is an error.
 func (o *Options) Parse(list string) error {
 	for opt := range strings.SplitSeq(list, ",") {
 		name, value, hasValue := strings.Cut(opt, "=")
@@ -47,9 +51,11 @@ func (o *Options) Parse(list string) error {
 		case opt == "":
 		case name == "fsname" && hasValue:
 			o.FsName = value
-		case strings.HasPrefix(name, "x-"):
-		case hasValue:
+		case strings.HasPrefix(name, "x-"), name == "comment" && hasValue:
+		case hasValue && slices.Contains(labelOptions, name):
 			o.Extra = append(o.Extra, opt)
+		case hasValue:
+			return fmt.Errorf("mount option %q isn't known", opt)
 		default:
 			if err := o.flag(name); err != nil {
 				return err
@@ -85,13 +91,16 @@ func (o *Options) flag(name string) error {
 	case "subtype", "fsname", "auto_unmount", "nonempty", "allow_root", "writeback_cache":
 		return fmt.Errorf("mount option %q isn't supported", name)
 	default:
+		if _, known := mountFlags[name]; !known {
+			return fmt.Errorf("mount option %q isn't known", name)
+		}
 		o.Extra = append(o.Extra, name)
 	}
 	return nil
 }
 
-// check refuses what doesn't go together.
-func (o *Options) check() error {
+// Check refuses what doesn't go together, when all lists are parsed.
+func (o *Options) Check() error {
 	if o.AllowOther && o.NoPermissions {
 		return fmt.Errorf("allow_other without permission checks would show everybody everything")
 	}

@@ -16,7 +16,7 @@ func TestParseOptions(t *testing.T) {
 		{"ro,allow_other,suid,dev,fsname=/a b,noexec", Options{
 			ReadOnly: true, AllowOther: true, Suid: true, Dev: true, FsName: "/a b", Extra: []string{"noexec"}}},
 		{"ro,rw,suid,nosuid,no_default_permissions,default_permissions", Options{}},
-		{"defaults,_netdev,nofail,x-systemd.automount,users,context=a:b", Options{Extra: []string{"context=a:b"}}},
+		{"defaults,_netdev,nofail,x-systemd.automount,comment=a,users,context=a:b", Options{Extra: []string{"context=a:b"}}},
 	} {
 		var got Options
 		if err := got.Parse(c.list); err != nil {
@@ -25,7 +25,7 @@ func TestParseOptions(t *testing.T) {
 			t.Errorf("%q: want -, got +\n%s", c.list, diff)
 		}
 	}
-	for _, list := range []string{"auto_unmount", "nonempty", "ro,allow_root", "fsname"} {
+	for _, list := range []string{"auto_unmount", "nonempty", "ro,allow_root", "fsname", "frobnicate", "max_read=4096", "ro=1", "context"} {
 		if err := new(Options).Parse(list); err == nil {
 			t.Errorf("%q was accepted", list)
 		}
@@ -50,7 +50,7 @@ func TestMountFlags(t *testing.T) {
 			t.Errorf("%s: got %#x %q, want %#x %q", c.name, bits, rest, c.bits, c.rest)
 		}
 	}
-	if err := (&Options{AllowOther: true, NoPermissions: true}).check(); err == nil {
+	if err := (&Options{AllowOther: true, NoPermissions: true}).Check(); err == nil {
 		t.Error("allow_other without permission checks was accepted")
 	}
 }

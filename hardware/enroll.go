@@ -108,6 +108,9 @@ func (t *Tokens) choose(ctx context.Context, good []finding) (int, error) {
 }
 
 func (t *Tokens) enroll(ctx context.Context, d device, p *properties, r *keyring.EnrollRequest) (keyring.FIDO2, *seal.Key, error) {
+	if r.RequireUP {
+		t.notice("The key will ask to be touched three times: to make a credential, to get its secret, and to see that it gives the same again.")
+	}
 	none := keyring.FIDO2{}
 	var pin []byte
 	// A token with a PIN wants it to make a credential, whatever the slot's policy will be.

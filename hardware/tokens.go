@@ -45,6 +45,8 @@ type UI struct {
 	Choose func(ctx context.Context, tokens []Info) (int, error)
 	// Notice tells what else the user should know, such as a device that could not be asked.
 	Notice func(text string)
+	// Soft tells which software tokens were powered up, named as in a Spec. Nil: a notice.
+	Soft func(names []string)
 }
 
 // Options of New; the zero value works.
@@ -63,6 +65,7 @@ type Tokens struct {
 
 	mu     sync.Mutex
 	soft   map[string]*softtoken.Server // by state file; powered up at first use
+	fresh  []string                     // software tokens that the user wasn't told of yet
 	auto   map[string]location          // by path: what enumeration found
 	closed bool
 }
@@ -130,6 +133,7 @@ func (t *Tokens) devices(ctx context.Context) ([]device, []error) {
 		}
 		out = append(out, found...)
 	}
+	t.tellSoft()
 	seen := map[string]bool{}
 	unique := out[:0]
 	for _, d := range out {
@@ -173,27 +177,36 @@ func (t *Tokens) source(ctx context.Context, s Source) ([]device, error) {
 
 // power starts the software token in the file path, or finds it started.
 func (t *Tokens) power(path string) (*softtoken.Server, error) {
-	s, fresh, err := t.powered(path)
-	if fresh {
-		t.notice(softPrefix + path + ": " + softtoken.Warning)
-	}
-	return s, err
-}
-
-func (t *Tokens) powered(path string) (s *softtoken.Server, fresh bool, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closed {
-		return nil, false, os.ErrClosed
+		return nil, os.ErrClosed
 	}
 	if s, ok := t.soft[path]; ok {
-		return s, false, nil
+		return s, nil
 	}
-	if s, err = softtoken.Start(path); err != nil {
-		return nil, false, err
+	s, err := softtoken.Start(path)
+	if err != nil {
+		return nil, err
 	}
 	t.soft[path] = s
-	return s, true, nil
+	t.fresh = append(t.fresh, softPrefix+path)
+	return s, nil
+}
+
+// tellSoft warns of software tokens, of all at once.
+func (t *Tokens) tellSoft() {
+	t.mu.Lock()
+	names := t.fresh
+	t.fresh = nil
+	t.mu.Unlock()
+	switch {
+	case len(names) == 0:
+	case t.options.UI.Soft != nil:
+		t.options.UI.Soft(names)
+	default:
+		t.notice(strings.Join(names, ", ") + ": " + softtoken.Warning)
+	}
 }
 
 // find gives the device that a Match names. Only devices that the spec names, or enumeration found, are opened.
@@ -207,6 +220,7 @@ func (t *Tokens) find(ctx context.Context, name string) (device, error) {
 			if err != nil {
 				return device{}, err
 			}
+			t.tellSoft()
 			return found[0], nil
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"bkfs/archive/store"
 	"bkfs/archive/store/local"
 	"bkfs/cmd/daemon"
+	"bkfs/hardware"
 )
 
 // app is one run of the program: what all commands share.
@@ -24,9 +25,11 @@ type app struct {
 
 	repositoryFlag string
 	unlockDevice   string
+	enrolSpec      hardware.Spec // where the token to enrol is, if one is
 	verbose        bool
 	memory         memoryLock
 	pinUsed        bool
+	softWarned     bool
 }
 
 func (a *app) log() *slog.Logger {

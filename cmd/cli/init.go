@@ -65,7 +65,7 @@ func (a *app) init(ctx context.Context, f *slotFlags, wantRecovery bool) error {
 	if err != nil {
 		return err
 	}
-	if err := f.check(); err != nil {
+	if err := a.checkFlags(f); err != nil {
 		return err
 	}
 	if f.recoveryFile != "" && !wantRecovery {

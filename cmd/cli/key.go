@@ -63,7 +63,7 @@ to the repository's directory may have changed what it shows.`,
 					return hint(err, "`bkfs key list --no-unlock` lists the slots all the same")
 				}
 				u.key.Destroy()
-				inUse = u.slot
+				ring, inUse = u.ring, u.slot // what is known to be authentic
 			}
 			return a.showSlots(ring, inUse)
 		},

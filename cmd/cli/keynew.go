@@ -84,7 +84,7 @@ func (a *app) defaultChange(f *slotFlags, old keyring.Type) error {
 // newKey unlocks, makes the slot that the flags describe and adds it, or puts
 // it in the place of the one that replaced names.
 func (a *app) newKey(ctx context.Context, f *slotFlags, replaced func(*unlocked) (string, error)) error {
-	if err := f.check(); err != nil {
+	if err := a.checkFlags(f); err != nil {
 		return err
 	}
 	if f.recovery && f.isToken() {

@@ -68,6 +68,9 @@ func (a *app) mount(ctx context.Context, f *mountFlags, mountpoint string) error
 			return hint(err, "see `bkfs mount --help`")
 		}
 	}
+	if err := f.Options.Check(); err != nil {
+		return hint(err, "see `bkfs mount --help`")
+	}
 	if f.SnapshotWhenQuiet < 0 {
 		return errors.New("--snapshot-when-quiet can't be negative")
 	}
@@ -212,7 +215,7 @@ func (a *app) serveJob(ctx context.Context, h *daemon.Handover) error {
 	if err != nil {
 		return err
 	}
-	if err := config.Verify(h.Key); err != nil {
+	if _, err := verifyWith(config, h.Key, h.Job.Slot); err != nil {
 		return err
 	}
 	r := &repository{h.Job.Repository, st, config}

@@ -43,9 +43,16 @@ func (f *slotFlags) register(cmd *cobra.Command) {
 // isToken tells whether a token is to be enrolled.
 func (f *slotFlags) isToken() bool { return f.device != "" && f.device != "none" }
 
-func (f *slotFlags) check() error {
+// checkFlags refuses what can't be before anything is asked.
+func (a *app) checkFlags(f *slotFlags) error {
 	if f.withPassphrase && !f.isToken() {
 		return errors.New("--fido2-with-passphrase needs --fido2-device")
+	}
+	if f.isToken() {
+		var err error
+		if a.enrolSpec, err = hardware.ParseSpec(f.device); err != nil {
+			return fmt.Errorf("--fido2-device: %w", err)
+		}
 	}
 	switch keyring.Algorithm(f.algorithm) {
 	case keyring.ES256, keyring.EdDSA:
@@ -119,10 +126,6 @@ func (a *app) readNewPassphrase(ctx context.Context) ([]byte, error) {
 
 // token enrols a token and makes its slot, with a passphrase if asked to.
 func (m *maker) token(ctx context.Context) (keyring.Slot, error) {
-	spec, err := hardware.ParseSpec(m.flags.device)
-	if err != nil {
-		return keyring.Slot{}, fmt.Errorf("--fido2-device: %w", err)
-	}
 	var parts keyring.Secret
 	defer func() { parts.Destroy() }()
 	meta := keyring.Meta{Label: m.flags.label}
@@ -137,7 +140,7 @@ func (m *maker) token(ctx context.Context) (keyring.Slot, error) {
 	}
 	salt := make([]byte, keyring.SaltSize)
 	rand.Read(salt)
-	tokens := m.tokens(spec)
+	tokens := m.tokens(m.enrolSpec)
 	defer tokens.Close()
 	credential, secret, err := tokens.Enroll(ctx, keyring.EnrollRequest{
 		RPID: keyring.RPID, RepositoryID: m.id, Label: m.flags.label, Algorithm: keyring.Algorithm(m.flags.algorithm),

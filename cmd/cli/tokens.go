@@ -11,6 +11,7 @@ import (
 
 	"bkfs/archive/seal"
 	"bkfs/hardware"
+	"bkfs/hardware/softtoken"
 	"bkfs/keyring"
 )
 
@@ -43,8 +44,26 @@ func (a *app) tokens(spec hardware.Spec) *hardware.Tokens {
 			PIN:    a.askPIN,
 			Choose: a.chooseToken,
 			Notice: func(text string) { a.term.notice("%s", text) },
+			Soft:   a.warnSoft,
 		},
 	})
+}
+
+// warnSoft says what software tokens are worth, once a command and of all that it uses.
+func (a *app) warnSoft(names []string) {
+	if a.softWarned {
+		return
+	}
+	a.softWarned = true
+	for _, s := range a.enrolSpec {
+		if s.Kind == hardware.Soft && !slices.Contains(names, s.String()) {
+			names = append(names, s.String())
+		}
+	}
+	for i, n := range names {
+		names[i] = shown(n)
+	}
+	a.term.warn("%s: %s", strings.Join(names, ", "), softtoken.Warning)
 }
 
 // askPIN reads a PIN from its source, once, or asks for it.

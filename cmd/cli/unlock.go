@@ -73,7 +73,8 @@ func verifyWith(config *archive.Config, key *seal.Key, slot string) (keyring.Rin
 		return ring, fmt.Errorf("read the key slots: %w", err)
 	}
 	if _, err := ring.Find(slot); err != nil {
-		return ring, say(keyring.ErrWrongSecret, "key slot %s was removed from the repository", slot)
+		return ring, hint(say(archive.ErrDamaged, "config: key slot %s isn't in it any more, and somebody put it back into a copy", slot),
+			"unlock with another key; `bkfs key list` shows which there are")
 	}
 	return ring, nil
 }

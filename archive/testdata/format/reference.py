@@ -24,36 +24,54 @@ class Rec:
                 f.write(f"{h:<24} # {w}\n")
 def time(r,what,sec,ns): return r(sv(sec)+uv(ns),what)
 def root(r,what,i,h,n): return r(i,what+": id of its root page")(bytes([h]),"height")(uv(n),"entries")
-def attr(ino,mode,shared,nlink,uid,gid,rdev,size,times,xattrs,target):
-    r=Rec()
-    r(uv(ino),"inode number")(uv(mode),f"mode {mode:o}")(bytes([shared]),"shared" if shared else "not shared")
-    r(uv(nlink),"links")(uv(uid),"user")(uv(gid),"group")(uv(rdev),"device")(uv(size),"size")
-    for w,t in zip(("atime","mtime","ctime","btime"),times): time(r,w,*t)
+def face(mode,uid,gid,rdev,size,xattrs,target):
+    r=Rec()(uv(mode),f"mode {mode:o}")(uv(uid),"user")(uv(gid),"group")(uv(rdev),"device")(uv(size),"size")
     r(uv(len(xattrs)),"number of extended attributes")
     for k,v in xattrs: r(s(k),f"name {k.decode()}")(s(v),"value")
     return r(s(target),"target of a symbolic link")
+def attr(ino,mode,shared,nlink,uid,gid,rdev,size,times,xattrs,target):
+    r=Rec()(uv(ino),"inode number")(bytes([shared]),"shared" if shared else "not shared")(uv(nlink),"links")
+    for w,t in zip(("atime","mtime","ctime","btime"),times): time(r,w,*t)
+    return r.add(face(mode,uid,gid,rdev,size,xattrs,target))
 T=[(1795442709,0),(1795442709,123456789),(-1,999999999),(0,0)]
 def extent(r,off,ln,c,st,keyed=False):
     if not keyed: r(uv(off),"offset")
     return r(uv(ln),"length")(c,"chunk" if any(c) else "no chunk: a hole")(uv(st),"start in the chunk")
-def inline():
-    r=attr(257,0o100644,0,1,1000,100,0,300000,T,[(b"user.a",b"b"),(b"user.empty",b"")],b"")
+FILE=(0o100644,1000,100,0,300000,[(b"user.a",b"b"),(b"user.empty",b"")],b"")
+DIRECTORY=(0o40755,1000,100,0,5,[],b"")
+def node(ino,links,f): return attr(ino,f[0],0,links,*f[1:5],T,*f[5:])
+def content(r):
     r(b"\1","content: inline")(b"\2","number of extents")
     extent(r,0,200000,I(0x11),0); extent(r,204096,95904,I(0x22),4096); return r
+def inline(): return content(node(257,1,FILE))
 inline().write("node-inline","A regular file of 300000 bytes with two extents and a hole between them.")
 r=attr(258,0o100600,0,1,0,0,0,1<<40,T,[],b"")(b"\2","content: paged"); root(r,"extents",I(0x33),2,1048577)
 r.write("node-paged","A file whose extents are in pages.")
 r=attr(259,0o104755,1,2,0,0,0,1<<20,T,[],b"")(b"\0","content: none")
 r.write("node-hole","A file that is one hole, with two names: it is in the inode tree.")
-def directory(ino,parent,n):
-    r=attr(ino,0o40755,0,3,1000,100,0,n,T,[],b"")(uv(parent),"inode number of its directory")
-    return root(r,"entries",I(0x44),1,n)
-directory(2,1,5).write("node-directory","A directory of five entries, one of them a directory.")
+def names(r): return root(r,"names",I(0x44),1,5)
+def stamps(r): return root(r,"stamps",I(0x4a),1,5)
+def directory(ino,parent):
+    r=node(ino,3,DIRECTORY)(uv(parent),"inode number of its directory")
+    return stamps(names(r))
+directory(2,1).write("node-directory","A directory of five entries, one of them a directory.")
 attr(260,0o120777,0,1,0,0,0,0,T,[],b"../target").write("node-symlink","A symbolic link.")
 attr(261,0o20620,0,1,0,5,0x8801,0,T,[],b"").write("node-device","A character device.")
-r=Rec()(s("naïve.txt".encode()),"name naïve.txt")(uv(257),"inode number")(bytes([0o10]),"type: mode >> 12")(b"\1","with its node:")
-r.add(inline()); r.write("entry-node","A directory entry with its node.")
-Rec()(s(b"linked"),"name")(uv(259),"inode number")(bytes([0o10]),"type")(b"\0","the node is in the inode tree").write("entry-shared","A directory entry of a shared node.")
+# entries of directory 258
+def name(n,typ,f=None):
+    r=Rec()(s(n.encode()),f"name {n}")(bytes([typ]),"type: mode >> 12")
+    if f is None: return r(b"\0","its node is in the inode tree")
+    r(b"\1","with its node:").add(face(*f)); time(r,"atime",*T[0]); time(r,"mtime",*T[1]); return r
+def stamp(ino,c,b,dir=258):
+    r=Rec()(sv(ino-dir),f"inode number {ino}, less {dir}")
+    if b is None: return r
+    (cs,cn),(bs,bn)=c,b; time(r,"btime",bs,bn); return r(sv(cs-bs),"ctime's seconds, less btime's")(sv(cn-bn),"its nanoseconds, less btime's")
+content(name("naïve.txt",0o10,FILE)).write("name-file","What the names have of a regular file.")
+names(name("letters",0o4,DIRECTORY)(uv(3),"links")).write("name-directory","What the names have of a directory.")
+name("linked",0o10).write("name-shared","What the names have of a shared node.")
+stamp(257,*T[2:]).write("stamp-file","What the stamps of directory 258 have of a regular file.")
+stamps(stamp(2,(1795442711,3),(1795442709,5))).write("stamp-directory","What the stamps of directory 258 have of a directory.")
+stamp(259,None,None).write("stamp-shared","What the stamps of directory 258 have of a shared node.")
 extent(Rec(),4096,65536,I(0x55),17,keyed=True).write("extent","An entry's value in a map of extents; the key is the offset.")
 extent(Rec(),4096,65536,bytes(32),0,keyed=True).write("extent-hole","A hole, as a journal may have it.")
 def tree(r,rootnode,inodes,next,ni,nb):
@@ -64,11 +82,11 @@ def archive(num,name,removed=0,gone=0):
     r=Rec()(uv(num),"archive number")(s(name),f"name {name.decode()}")
     time(r,"created",1795442709,1); time(r,"changed",1795442710,2)
     r(bytes([removed]),"removed" if removed else "not removed")(bytes([gone]),"reserved, 0")
-    return tree(r,directory(1,1,5),(I(0x66),1,3),262,9,1349576)
+    return tree(r,directory(1,1),(I(0x66),1,3),262,9,1349576)
 archive(1,b"documents").write("archive","An archive record.")
 r=Rec()(uv(300),"snapshot number")(uv(1),"archive number")(s(b"2026-11-23T140509Z"),"name 2026-11-23T140509Z")
 time(r,"time",1795442709,5); r(b"\1","automatic")
-tree(r,directory(1,1,5),(bytes(32),0,0),262,9,1349576); r.write("snapshot","A snapshot record without inode tree.")
+tree(r,directory(1,1),(bytes(32),0,0),262,9,1349576); r.write("snapshot","A snapshot record without inode tree.")
 def packs(r,l):
     r(uv(len(l)),"number of packs")
     for i,k,n in l: r(i,"pack id")(bytes([k]),"kind")(uv(n),"size")
@@ -119,4 +137,4 @@ cfg={"format":1,"id":repo.hex(),"suite":"aes256gcm-hmacsha256-hkdfsha256",
  "created":"2026-11-23T14:05:09Z","generation":3,"epoch":0,"incompatible_features":[],
  "slots":[{"id":"0102030405060708","type":"recovery"}]}
 body=json.dumps(cfg,indent=2).encode()
-open(f"{OUT}/config","wb").write(b"bkfs repository config\n"+body+b"\nmac "+hm(sub("config"),body).hex().encode()+b"\n")
+open(f"{OUT}/config","wb").write(b"bkfs repository config\n"+body+b"\nsha256 "+hashlib.sha256(body).hexdigest().encode()+b"\nmac "+hm(sub("config"),body).hex().encode()+b"\n")
