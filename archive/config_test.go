@@ -2,8 +2,11 @@ package archive
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"testing"
 
@@ -45,8 +48,29 @@ func (c *configs) set(name string, data []byte) {
 	}
 }
 
-// edit replaces text in some copies without making their MAC right.
+// joinConfig puts a copy of a config together.
+func joinConfig(body, mac []byte) []byte {
+	return fmt.Appendf(nil, "bkfs repository config\n%s\nsha256 %x\nmac %x\n", body, sha256.Sum256(body), mac)
+}
+
+// edit replaces text in the bodies of some copies and makes their checksum
+// right, as anybody can, but not their MAC.
 func (c *configs) edit(old, new string, names ...string) {
+	c.t.Helper()
+	c.rot(old, new, names...)
+	for _, name := range names {
+		b := c.read(name)
+		body, _, ok := bytes.Cut(bytes.TrimPrefix(b, []byte(configMagic)), []byte(configSumTag))
+		mac, err := hex.DecodeString(string(bytes.TrimSpace(b[len(b)-65:])))
+		if !ok || err != nil {
+			c.t.Fatalf("not a config: %v\n%s", err, b)
+		}
+		c.set(name, joinConfig(body, mac))
+	}
+}
+
+// rot replaces text in some copies and makes nothing right.
+func (c *configs) rot(old, new string, names ...string) {
 	c.t.Helper()
 	for _, name := range names {
 		b := c.read(name)
@@ -104,10 +128,20 @@ func TestBadConfigs(t *testing.T) {
 		{"an edited header in one", func(c *configs) { c.edit(`"epoch": 0`, `"epoch": 1`, configCopy) }, nil},
 		{"an edited header in both", func(c *configs) { c.edit(`"epoch": 0`, `"epoch": 1`, both...) }, ErrDamaged},
 		{"a smaller chunk in both", func(c *configs) { c.edit(`"min": 65536`, `"min": 64`, both...) }, ErrDamaged},
+		{"a rotten slot in one", func(c *configs) { c.rot("one", "two", configName) }, nil},
+		{"a rotten slot in both", func(c *configs) { c.rot("one", "two", both...) }, ErrDamaged},
+		{"a rotten format in one", func(c *configs) { c.rot(format, `"format": 2`, configName) }, nil},
+		{"a rotten format in both", func(c *configs) { c.rot(format, `"format": 2`, both...) }, ErrDamaged},
+		{"a rotten suite in one", func(c *configs) { c.rot("aes256gcm", "aes256gcn", configCopy) }, nil},
+		{"a rotten feature in one", func(c *configs) { c.rot("features", "featurez", configCopy) }, nil},
 		{"white space in both", func(c *configs) { c.edit(format, `"format":1`, both...) }, ErrDamaged},
-		{"another MAC in both", func(c *configs) { c.edit("\nmac ", "\nmac 00", both...) }, ErrDamaged},
-		{"no MAC in both", func(c *configs) { c.edit("\nmac ", "\nnone ", both...) }, ErrDamaged},
-		{"not a config", func(c *configs) { c.edit("bkfs", "abcd", both...) }, ErrDamaged},
+		{"another MAC in both", func(c *configs) { c.rot("\nmac ", "\nmac 00", both...) }, ErrDamaged},
+		{"no MAC in one", func(c *configs) { c.rot("\nmac ", "\nnone ", configName) }, nil},
+		{"no MAC in both", func(c *configs) { c.rot("\nmac ", "\nnone ", both...) }, ErrDamaged},
+		{"another checksum in one", func(c *configs) { c.rot("\nsha256 ", "\nsha256 00", configName) }, nil},
+		{"no checksum in one", func(c *configs) { c.rot("\nsha256 ", "\nnone ", configName) }, nil},
+		{"no checksum in both", func(c *configs) { c.rot("\nsha256 ", "\nnone ", both...) }, ErrDamaged},
+		{"not a config", func(c *configs) { c.rot("bkfs", "abcd", both...) }, ErrDamaged},
 		{"not JSON", func(c *configs) { c.edit(format, `"format": 1,,`, both...) }, ErrDamaged},
 		{"a later format", func(c *configs) { c.rewrite(func(f *Config) { f.Format = 2 }) }, ErrFormat},
 		{"a later format in one", func(c *configs) { c.edit(format, `"format": 2`, configName) }, ErrFormat},

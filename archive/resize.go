@@ -275,34 +275,3 @@ func (h *File) CopyRange(ctx context.Context, off uint64, dst *File, dstOff, n u
 		return nil
 	})
 }
-
-// settleReplacement stores the bytes of a file that is about to replace
-// another: whoever replaces by renaming expects the old content or the new.
-func (t *Tree) settleReplacement(ctx context.Context, oldDir Ino, oldName string, newDir Ino, newName string) error {
-	old, err := t.Lookup(ctx, newDir, newName)
-	if errors.Is(err, ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	t.Forget(old.Ino, 1)
-	a, err := t.Lookup(ctx, oldDir, oldName)
-	if err != nil {
-		return err
-	}
-	defer t.Forget(a.Ino, 1)
-	t.mu.RLock()
-	f := t.files[a.Ino]
-	t.mu.RUnlock()
-	if f == nil {
-		return nil
-	}
-	if err := f.cut(ctx); err != nil {
-		return err
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.settle()
-	return f.err
-}

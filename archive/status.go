@@ -64,6 +64,7 @@ type Stats struct {
 	Stored    uint64 `json:"stored"`  // all packs
 	Data      uint64 `json:"data"`    // of these, packs with file content
 	Metadata  uint64 `json:"metadata"`
+	Journal   uint64 `json:"journal"` // waits in the journal for a pack
 	Packs     int    `json:"packs"`
 	Chunks    uint64 `json:"chunks"`
 	// Written and New count, since the repository was opened, bytes that were
@@ -77,7 +78,7 @@ func (r *Repository) Stats(ctx context.Context) (Stats, error) {
 	if err := r.Sync(ctx); err != nil {
 		return Stats{}, err
 	}
-	var s Stats
+	s := Stats{Journal: r.Status().Journal}
 	for _, a := range r.Archives() {
 		s.Archives++
 		s.Inodes += a.Usage.Inodes
