@@ -101,7 +101,7 @@ func decodeName(b []byte) (dirEntry, error) {
 		}
 		e.node = n
 	}
-	if d.err == nil && (checkName(e.name) != nil || e.typ&^ModeType != 0) {
+	if d.err == nil && (checkName(e.name) != nil || !isType(e.typ)) {
 		d.fail(errors.New("entry is out of range"))
 	}
 	return e, d.end()
@@ -126,6 +126,9 @@ func (e *dirEntry) addStamp(b []byte, dir Ino) error {
 		if n.isDir() {
 			n.parent = dir
 			n.entries.stamps = d.root()
+			if d.err == nil && n.entries.names.Count != n.entries.stamps.Count {
+				d.fail(errors.New("names and stamps differ in number"))
+			}
 		}
 	}
 	return d.end()

@@ -104,9 +104,13 @@ func TestDirectoryMapsDiffer(t *testing.T) {
 	ctx, c := t.Context(), newFixture(t).chunks
 	list := someEntries(dir, 300)
 	whole := putEntries(t, c, dir, list)
-	without := func(m page.Root, cookie uint64) page.Root {
+	without := func(m page.Root, entries ...baseEntry) page.Root {
 		t.Helper()
-		next, err := page.Apply(ctx, c, c, m, []page.Edit{{Key: cookieKey(cookie), Delete: true}})
+		var edits []page.Edit
+		for _, e := range entries {
+			edits = append(edits, page.Edit{Key: cookieKey(e.cookie), Delete: true})
+		}
+		next, err := page.Apply(ctx, c, c, m, edits)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -117,18 +121,18 @@ func TestDirectoryMapsDiffer(t *testing.T) {
 		return err
 	}
 	for _, i := range []int{0, 150, 299} {
-		cookie := list[i].cookie
-		d := directory{whole.names, without(whole.stamps, cookie)}
-		if _, _, err := c.entry(ctx, dir, d, cookie); !errors.Is(err, ErrDamaged) {
+		d := directory{whole.names, without(whole.stamps, list[i])}
+		if _, _, err := c.entry(ctx, dir, d, list[i].cookie); !errors.Is(err, ErrDamaged) {
 			t.Errorf("entry %d has no stamp: got %v, want ErrDamaged", i, err)
 		}
 		if err := all(d); !errors.Is(err, ErrDamaged) {
 			t.Errorf("entry %d has no stamp, and all are listed: got %v, want ErrDamaged", i, err)
 		}
 	}
-	d := directory{without(whole.names, list[150].cookie), whole.stamps}
+	// Those that are left would fit, one after the other.
+	d := directory{without(whole.names, list[150:153]...), whole.stamps}
 	if err := all(d); !errors.Is(err, ErrDamaged) {
-		t.Errorf("a stamp has no name: got %v, want ErrDamaged", err)
+		t.Errorf("three stamps have no name: got %v, want ErrDamaged", err)
 	}
 	if err := all(directory{names: whole.names}); !errors.Is(err, ErrDamaged) {
 		t.Errorf("there are no stamps: got %v, want ErrDamaged", err)

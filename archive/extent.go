@@ -165,6 +165,9 @@ func (d *decoder) extents() (x extents) {
 	case contentNone:
 	case contentInline:
 		n := d.count(35)
+		if d.err == nil && n == 0 {
+			d.fail(errors.New("list of no extents"))
+		}
 		x.inline = make([]extent, 0, n)
 		var at uint64
 		for range n {

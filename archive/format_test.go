@@ -59,7 +59,7 @@ var codecs = map[string]codec{
 		return appendName(nil, e), err
 	},
 	"stamp-file":      stampCodec(&node{attr: Attr{Mode: ModeFile}}),
-	"stamp-directory": stampCodec(&node{attr: Attr{Mode: ModeDir}}),
+	"stamp-directory": stampCodec(&node{attr: Attr{Mode: ModeDir}, entries: directory{names: page.Root{Count: 5}}}),
 	"stamp-shared":    stampCodec(nil),
 	"extent": func(b []byte) ([]byte, error) {
 		e, err := decodePagedExtent(offsetKey(8192), b)

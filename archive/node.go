@@ -153,6 +153,15 @@ func (d *decoder) attr() *node {
 	return n
 }
 
+// isType tells whether a mode's type bits are those of a kind of file.
+func isType(typ uint32) bool {
+	switch typ {
+	case ModeFile, ModeDir, ModeSymlink, ModeFIFO, ModeSocket, ModeChar, ModeBlock:
+		return true
+	}
+	return false
+}
+
 func (d *decoder) face() *node {
 	n := new(node)
 	a := &n.attr
@@ -160,13 +169,19 @@ func (d *decoder) face() *node {
 	a.Size = d.uvarint()
 	if count := d.count(2); count > 0 {
 		n.xattrs = make(map[string][]byte, min(count, 64))
+		last := ""
 		for range count {
 			name := string(d.bytes(XattrNameMax))
 			n.xattrs[name] = slices.Clone(d.bytes(XattrValueMax))
+			if d.err == nil && name <= last {
+				d.fail(errors.New("attributes are out of order"))
+			}
+			last = name
 		}
 	}
 	n.target = string(d.bytes(1 << 16))
-	if d.err == nil && (a.Mode>>16 != 0 || a.Size > SizeMax) {
+	if d.err == nil && (a.Mode&^(ModeType|0o7777) != 0 || !isType(a.Mode&ModeType) || a.Size > SizeMax ||
+		(n.target != "") != (a.Mode&ModeType == ModeSymlink)) {
 		d.fail(errors.New("inode is out of range"))
 	}
 	return n

@@ -2,6 +2,9 @@ package integration
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"io"
 	iofs "io/fs"
@@ -27,7 +30,7 @@ func TestBadInput(t *testing.T) {
 	template.token("wrong", softtoken.Options{})
 	template = template.with("BKFS_NEW_PASSPHRASE=" + passphrase)
 	template.bkfs("init", "--fido2-device", "soft:"+mine)
-	template = template.with("BKFS_NEW_PASSPHRASE", "BKFS_PASSPHRASE="+passphrase)
+	template = template.with("BKFS_NEW_PASSPHRASE", "BKFS_FIDO2_DEVICE="+soft(mine))
 	point := template.mount()
 	template.do("cp", "-a", source, point+"/tree")
 	template.umount(point)
@@ -35,7 +38,8 @@ func TestBadInput(t *testing.T) {
 	for name, row := range badInput() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			u := newUser(t).with("BKFS_PASSPHRASE=" + passphrase)
+			u := newUser(t)
+			u = u.with("BKFS_FIDO2_DEVICE=" + soft(u.path("mine.token"))) // no argon2 in every row
 			template.do("cp", "-a", template.path("repo"), template.path("mine.token"), template.path("wrong.token"), u.dir)
 			must(t, os.Mkdir(u.path("mnt"), 0o755))
 			undo := func() {}
@@ -74,11 +78,11 @@ type badRow struct {
 func badInput() map[string]badRow {
 	return map[string]badRow{
 		"wrong passphrase":  {env: []string{"BKFS_PASSPHRASE=wrong"}, code: exitWrongSecret, message: "passphrase is wrong"},
-		"empty passphrase":  {env: []string{"BKFS_PASSPHRASE="}, code: exitWrongSecret, message: "passphrase"},
-		"wrong token":       {env: []string{"BKFS_PASSPHRASE", "BKFS_FIDO2_DEVICE=soft:DIR/wrong.token"}, code: exitNoToken, message: "(?s)token.*hint: "},
-		"no token":          {env: []string{"BKFS_PASSPHRASE", "BKFS_FIDO2_DEVICE=auto"}, code: exitNoToken, message: "(?s)token.*hint: "},
-		"nothing to unlock": {env: []string{"BKFS_PASSPHRASE"}, code: exitWrongSecret, message: "(?s)no passphrase.*hint: .*BKFS_PASSPHRASE"},
-		"failing command":   {env: []string{"BKFS_PASSPHRASE", "BKFS_PASSCOMMAND=false"}, code: exitError, message: "run false"},
+		"empty passphrase":  {env: []string{"BKFS_PASSPHRASE=", "BKFS_FIDO2_DEVICE=none"}, code: exitWrongSecret, message: "passphrase"},
+		"wrong token":       {env: []string{"BKFS_FIDO2_DEVICE=soft:DIR/wrong.token"}, code: exitNoToken, message: "(?s)token.*hint: "},
+		"no token":          {env: []string{"BKFS_FIDO2_DEVICE=auto"}, code: exitNoToken, message: "(?s)token.*hint: "},
+		"nothing to unlock": {env: []string{"BKFS_FIDO2_DEVICE=none"}, code: exitWrongSecret, message: "(?s)no passphrase.*hint: .*BKFS_PASSPHRASE"},
+		"failing command":   {env: []string{"BKFS_PASSCOMMAND=false"}, code: exitError, message: "run false"},
 		"no repository":     {env: []string{"BKFS_REPOSITORY=DIR/nowhere"}, code: exitNoRepository, message: "(?s)nowhere: no repository.*hint: .*init"},
 		"not a repository":  {env: []string{"BKFS_REPOSITORY=DIR/mnt"}, code: exitNoRepository, message: "no repository"},
 		"init over another": {env: []string{"BKFS_NEW_PASSPHRASE=other"}, args: []string{"init"}, code: exitError, message: "already"},
@@ -87,8 +91,8 @@ func badInput() map[string]badRow {
 
 		"config cut, both copies":     {wrong: onConfigs(2, cut), code: exitDamaged, message: "config"},
 		"config emptied, both copies": {wrong: onConfigs(2, empty), code: exitDamaged, message: "config"},
-		"config edited":               {wrong: onConfigs(2, swap(`"max": 1048576`, `"max": 2097152`)), code: exitDamaged, message: "config"},
-		"unknown format version":      {wrong: onConfigs(2, swap(`"format": 1`, `"format": 99`)), code: exitError, message: "(?s)format.*99.*hint: "},
+		"config edited":               {wrong: onConfigs(2, edit(`"max": 1048576`, `"max": 2097152`)), code: exitDamaged, message: "config"},
+		"unknown format version":      {wrong: onConfigs(2, edit(`"format": 1`, `"format": 99`)), code: exitError, message: "(?s)format.*99.*hint: "},
 
 		"mountpoint missing":       {args: []string{"mount", "DIR/missing"}, code: exitError, message: "(?s)missing.*doesn't exist.*hint: "},
 		"mountpoint is a file":     {args: []string{"mount", "DIR/mine.token"}, code: exitError, message: "isn't a directory"},
@@ -120,6 +124,21 @@ func flip(percent int) func([]byte) []byte {
 		changed := bytes.Clone(b)
 		changed[len(b)*percent/100] ^= 1 << (percent % 8)
 		return changed
+	}
+}
+
+// edit changes a config as a stranger would who knows its format: the checksum is right again, the MAC isn't.
+func edit(old, new string) func([]byte) []byte {
+	const head, tag = "bkfs repository config\n", "\nsha256 "
+	return func(b []byte) []byte {
+		b = swap(old, new)(b)
+		at := bytes.LastIndex(b, []byte(tag))
+		if !bytes.HasPrefix(b, []byte(head)) || at < 0 {
+			panic("not a config as archive/FORMAT.md has it")
+		}
+		sum := sha256.Sum256(b[len(head):at])
+		copy(b[at+len(tag):], hex.EncodeToString(sum[:]))
+		return b
 	}
 }
 
@@ -214,21 +233,43 @@ func mountElsewhere(u *user) func() {
 	return func() { u.umount(other) }
 }
 
-// One good copy of the config is enough, and the other is mended by the next change.
+// One good copy of the config is enough, and check names the bad one; a stranger's edit is never believed.
 func TestConfigCopy(t *testing.T) {
 	u := newUser(t).withRepository()
+	edited := edit(`"max": 1048576`, `"max": 2097152`)
 	for i := range 2 {
-		for name, with := range map[string]func([]byte) []byte{
-			"cut": cut, "emptied": empty, "edited": swap(`"max": 1048576`, `"max": 2097152`),
-			"slot id flipped": swap(`"id": "`, `"id": "x`), "flipped early": flip(10), "flipped late": flip(70), "MAC flipped": flip(97),
-		} {
+		for name, with := range map[string]func([]byte) []byte{"cut": cut, "emptied": empty, "flipped": flip(50), "edited": edited} {
 			undo := change(u, u.configs()[i], with)
 			if r := u.run(program, "key", "list"); r.code != exitOK {
 				t.Errorf("copy %d %s: exit code %d\n%s", i+1, name, r.code, r.stderr)
 			}
-			u.refused(exitDamaged, "damage", "check")
+			r := u.run(program, "check")
+			if r.code != exitDamaged || !strings.Contains(r.stdout, filepath.Base(u.configs()[i])) {
+				t.Errorf("copy %d %s: check: exit code %d\n%s%s", i+1, name, r.code, r.stdout, r.stderr)
+			}
 			undo()
 		}
+	}
+	undo := onConfigs(2, edited)(u)
+	u.refused(exitDamaged, "config", "key", "list")
+	undo()
+	u.bkfs("check")
+}
+
+// A key slot that was removed doesn't come back with an old copy of the config, whatever generation that claims.
+func TestRemovedSlot(t *testing.T) {
+	u := newUser(t).withRepository()
+	other := u.token("other", softtoken.Options{})
+	var added struct{ Slots []struct{ ID, Label string } }
+	u.bkfs("key", "add", "--fido2-device", soft(other), "--label", "other")
+	must(t, json.Unmarshal([]byte(`{"slots":`+u.bkfs("key", "list", "--json")+`}`), &added))
+	old, err := os.ReadFile(u.configs()[1])
+	must(t, err)
+	u.bkfs("key", "remove", added.Slots[len(added.Slots)-1].ID)
+	must(t, os.WriteFile(u.configs()[1], edit(`"generation": 2`, `"generation": 9`)(old), 0o600))
+	u.with("BKFS_FIDO2_DEVICE="+soft(other)).refused(exitDamaged, "(?s)key slot.*hint: ", "key", "list")
+	if slots := u.bkfs("key", "list"); strings.Contains(slots, "other") {
+		t.Errorf("the removed slot is listed:\n%s", slots)
 	}
 }
 
@@ -332,7 +373,7 @@ func TestDiskFull(t *testing.T) {
 
 // Ctrl-C while a passphrase is waited for ends everything with its own code.
 func TestInterrupted(t *testing.T) {
-	u := newUser(t).withRepository()
+	u := newUser(t).withPassphrase()
 	fifo, script := u.path("fifo"), u.path("slow.sh")
 	must(t, unix.Mkfifo(fifo, 0o600))
 	must(t, os.WriteFile(script, []byte("#!/bin/sh\necho asked >"+fifo+"\nexec sleep 600\n"), 0o700))

@@ -16,7 +16,7 @@ var device = regexp.MustCompile(`"(/dev/hidraw|/dev/pts/|/dev/ptmx|/dev/bus/usb|
 func TestNoDevice(t *testing.T) {
 	u := newUser(t)
 	token := u.token("mine", softtoken.Options{})
-	plain := u.with("BKFS_REPOSITORY="+u.path("plain"), "BKFS_FIDO2_DEVICE=soft:"+token).withRepository()
+	plain := u.with("BKFS_REPOSITORY="+u.path("plain"), "BKFS_FIDO2_DEVICE=soft:"+token).withPassphrase()
 	both := u.with("BKFS_NEW_PASSPHRASE="+passphrase, "BKFS_FIDO2_DEVICE=soft:"+token)
 	both.bkfs("init", "--fido2-device", "soft:"+token)
 	both = both.with("BKFS_NEW_PASSPHRASE")

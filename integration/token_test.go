@@ -104,9 +104,9 @@ func TestTokenRefused(t *testing.T) {
 		undo := onConfigs(2, func(b []byte) []byte {
 			on, off := fmt.Sprintf("%q: true", flag), fmt.Sprintf("%q: false", flag)
 			if bytes.Contains(b, []byte(on)) {
-				return swap(on, off)(b)
+				return edit(on, off)(b)
 			}
-			return swap(off, on)(b)
+			return edit(off, on)(b)
 		})(u)
 		if r := owner.run(program, "mount", point); r.code == exitOK || mounted(point) {
 			t.Errorf("opened with %q changed in the config", flag)

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"bkfs/hardware/softtoken"
 )
 
 // The documented exit codes.
@@ -197,8 +199,17 @@ func (u *user) refused(code int, message string, args ...string) {
 	}
 }
 
-// withRepository gives the user a repository with one passphrase slot, and the passphrase to open it.
+// withRepository gives the user a repository and the software token that opens it: cheap, where a passphrase costs
+// an argon2 at every unlock.
 func (u *user) withRepository() *user {
+	u.Helper()
+	token := u.token("mine", softtoken.Options{})
+	u.bkfs("init", "--fido2-device", soft(token))
+	return u.with("BKFS_FIDO2_DEVICE=" + soft(token))
+}
+
+// withPassphrase gives the user a repository with one passphrase slot, and the passphrase to open it.
+func (u *user) withPassphrase() *user {
 	u.Helper()
 	u.with("BKFS_NEW_PASSPHRASE=" + passphrase).bkfs("init")
 	return u.with("BKFS_PASSPHRASE=" + passphrase)
