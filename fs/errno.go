@@ -21,7 +21,7 @@ const (
 
 // errnos is what archive's errors are for the kernel. ErrDamaged and ErrClosed
 // come first: an error may be of several kinds.
-var errnos = [...]struct {
+var errnos = [...]struct { //nolint:gochecknoglobals // a table that nothing writes
 	err    error
 	status syscall.Errno
 	log    bool

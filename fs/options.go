@@ -3,7 +3,6 @@ package fs
 import (
 	"fmt"
 	"log/slog"
-	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -27,7 +26,7 @@ type Options struct {
 
 // mountFlags are the options that mount(2) takes as bits (those that a FUSE
 // mount can have), and whether they set or clear them.
-var mountFlags = map[string]struct {
+var mountFlags = map[string]struct { //nolint:gochecknoglobals // a table that nothing writes
 	bit uintptr
 	set bool
 }{
@@ -39,9 +38,6 @@ var mountFlags = map[string]struct {
 	"dirsync": {unix.MS_DIRSYNC, true},
 }
 
-// labelOptions are what mount(8) passes to the kernel's security modules.
-var labelOptions = []string{"context", "fscontext", "defcontext", "rootcontext"}
-
 // Parse sets what a list of mount options says, as of `mount -o`. Those that
 // concern only fstab(5) are passed over; one that isn't known is an error.
 func (o *Options) Parse(list string) error {
@@ -52,7 +48,8 @@ func (o *Options) Parse(list string) error {
 		case name == "fsname" && hasValue:
 			o.FsName = value
 		case strings.HasPrefix(name, "x-"), name == "comment" && hasValue:
-		case hasValue && slices.Contains(labelOptions, name):
+		case hasValue && (name == "context" || name == "fscontext" || name == "defcontext" || name == "rootcontext"):
+			// For the kernel's security modules.
 			o.Extra = append(o.Extra, opt)
 		case hasValue:
 			return fmt.Errorf("mount option %q isn't known", opt)

@@ -67,7 +67,7 @@ func TestEnrollExcludes(t *testing.T) {
 		t.Fatal(err)
 	}
 	key.Destroy()
-	if status(t, other).Seen.MakeCredential != 1 || !v.said(ErrEnrolled.Error()) || !v.said(softtoken.Warning) || len(v.touches) != 3 {
+	if status(t, other).Seen.MakeCredential != 1 || !v.said(ErrEnrolled.Error()) || !v.said("soft:"+path+", soft:"+other+": "+softtoken.Warning) || !v.said("three times") || len(v.touches) != 3 {
 		t.Errorf("notices %q, touches %q", v.notices, v.touches)
 	}
 }

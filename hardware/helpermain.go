@@ -183,7 +183,7 @@ func reachable(path string) *fault {
 	switch {
 	case errors.Is(err, os.ErrPermission):
 		return &fault{Kind: faultPermission}
-	case err == unix.EBUSY:
+	case errors.Is(err, unix.EBUSY):
 		return &fault{Kind: faultBusy}
 	case err != nil:
 		return &fault{Kind: faultAbsent, Text: err.Error()}

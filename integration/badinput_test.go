@@ -21,7 +21,8 @@ import (
 )
 
 // Each row does one wrong thing to a copy of the same repository, reads the message and the exit code, undoes
-// the wrong thing (not its consequences) and then finds everything still there.
+// the wrong thing (not its consequences) and then finds everything still there. Rows that only ask for what is
+// refused share one copy.
 func TestBadInput(t *testing.T) {
 	template := newUser(t)
 	source := template.path("source")
@@ -35,36 +36,59 @@ func TestBadInput(t *testing.T) {
 	template.do("cp", "-a", source, point+"/tree")
 	template.umount(point)
 
+	copied := func(t *testing.T) *user {
+		u := newUser(t)
+		template.do("cp", "-a", template.path("repo"), template.path("mine.token"), template.path("wrong.token"), u.dir)
+		must(t, os.Mkdir(u.path("mnt"), 0o755))
+		return u.with("BKFS_FIDO2_DEVICE=" + soft(u.path("mine.token"))) // no argon2 in every row
+	}
+	whole := func(u *user) {
+		point := u.path("mnt")
+		u.bkfs("mount", "-o", "ro", point)
+		u.same(source, point+"/tree")
+		u.umount(point)
+		u.bkfs("check", "--read-data")
+	}
+	t.Run("refused", func(t *testing.T) { // these share a copy, and what they may have done to it
+		t.Parallel()
+		u := copied(t)
+		for name, row := range badInput() {
+			if row.wrong == nil {
+				t.Run(name, func(t *testing.T) {
+					v := *u
+					v.TB = t
+					row.try(&v)
+				})
+			}
+		}
+		whole(u)
+	})
 	for name, row := range badInput() {
+		if row.wrong == nil {
+			continue
+		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			u := newUser(t)
-			u = u.with("BKFS_FIDO2_DEVICE=" + soft(u.path("mine.token"))) // no argon2 in every row
-			template.do("cp", "-a", template.path("repo"), template.path("mine.token"), template.path("wrong.token"), u.dir)
-			must(t, os.Mkdir(u.path("mnt"), 0o755))
-			undo := func() {}
-			if row.wrong != nil {
-				undo = row.wrong(u)
-			}
-			args := row.args
-			if args == nil {
-				args = []string{"mount", u.path("mnt")}
-			}
-			for i := range args {
-				args[i] = strings.ReplaceAll(args[i], "DIR", u.dir)
-			}
-			u.with(strings.Fields(strings.ReplaceAll(strings.Join(row.env, " "), "DIR", u.dir))...).refused(row.code, row.message, args...)
+			u := copied(t)
+			undo := row.wrong(u)
+			row.try(u)
 			if t.Failed() {
 				return
 			}
 			undo()
-			point := u.path("mnt")
-			u.bkfs("mount", "-o", "ro", point)
-			u.same(source, point+"/tree")
-			u.umount(point)
-			u.bkfs("check", "--read-data")
+			whole(u)
 		})
 	}
+}
+
+func (row badRow) try(u *user) {
+	u.Helper()
+	in := func(s string) string { return strings.ReplaceAll(s, "DIR", u.dir) }
+	args := []string{"mount", u.path("mnt")}
+	if row.args != nil {
+		args = strings.Split(in(strings.Join(row.args, "\x00")), "\x00")
+	}
+	u.with(strings.Fields(in(strings.Join(row.env, " ")))...).refused(row.code, row.message, args...)
 }
 
 type badRow struct {
@@ -101,9 +125,9 @@ func badInput() map[string]badRow {
 		"mountpoint is repository": {args: []string{"mount", "DIR/repo"}, code: exitError, message: "inside the repository|is the repository"},
 		"mounted already":          {wrong: mountElsewhere, code: exitLocked, message: "(?s)(mounted|locked|use).*hint: "},
 		"no such command":          {args: []string{"frobnicate"}, code: exitError, message: "frobnicate"},
-		"no such option":           {args: []string{"mount", "-o", "frobnicate", "DIR/mnt"}, code: exitError, message: "frobnicate"},
+		"no such option":           {env: []string{"BKFS_FIDO2_DEVICE=none"}, args: []string{"mount", "-o", "frobnicate", "DIR/mnt"}, code: exitError, message: "frobnicate"},
 		"not mounted":              {args: []string{"umount", "DIR/mnt"}, code: exitError, message: "no repository is mounted"},
-		"no such archive":          {args: []string{"mount", "--archive", "nothing", "DIR/mnt"}, code: exitError, message: "nothing"},
+		"no such archive":          {args: []string{"mount", "--archive", "nothing", "DIR/mnt"}, code: exitError, message: `^[^"]*archive "nothing": [^"\n]*\n`},
 		"no such snapshot":         {args: []string{"snapshot", "delete", "tree", "nothing"}, code: exitError, message: "nothing"},
 
 		"bit flipped in every pack": {wrong: onFiles("repo/packs", flip(50)), args: []string{"check", "--read-data"}, code: exitDamaged, message: "(?i)damage"},

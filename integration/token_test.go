@@ -67,6 +67,10 @@ func TestTokenAmongSeveral(t *testing.T) {
 			t.Errorf("%s was disturbed: %+v", token, s)
 		}
 	}
+	r := u.run(program, "key", "list")
+	if n := strings.Count(r.stderr, "protects nothing"); n != 1 || !strings.Contains(r.stderr, soft(wrong)+", "+soft(other)+", "+soft(mine)+": ") {
+		t.Errorf("%d warnings of software tokens, want one that names all:\n%s", n, r.stderr)
+	}
 }
 
 func TestTokenRefused(t *testing.T) {

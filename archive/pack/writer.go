@@ -26,7 +26,7 @@ type Writer struct {
 
 // images keeps the memory of released packs: TargetSize and more for each, too
 // much to leave to the garbage collector at full speed.
-var images = sync.Pool{New: func() any { return new([]byte) }}
+var images = sync.Pool{New: func() any { return new([]byte) }} //nolint:gochecknoglobals // a pool holds no state
 
 // NewWriter begins a pack with a fresh random id. Epoch is that of the config.
 func NewWriter(keys *seal.Keys, kind Kind, epoch uint32) (*Writer, error) {

@@ -7,7 +7,6 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"runtime"
 )
@@ -96,7 +95,7 @@ func (k *Key) Destroy() {
 
 func (Key) String() string               { return redacted }
 func (Key) GoString() string             { return redacted }
-func (Key) Format(f fmt.State, _ rune)   { io.WriteString(f, redacted) }
+func (Key) Format(f fmt.State, _ rune)   { fmt.Fprint(f, redacted) }
 func (Key) LogValue() slog.Value         { return slog.StringValue(redacted) }
 func (Key) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 

@@ -7,7 +7,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash"
-	"io"
 	"log/slog"
 	"sync"
 )
@@ -33,7 +32,7 @@ const (
 )
 
 // labels gives each subkey its place in Keys.mem.
-var labels = [...]string{
+var labels = [...]string{ //nolint:gochecknoglobals // a table that nothing writes
 	labelConfig, labelChunkID, labelNameHash, labelChunker,
 	string(PurposePack), string(PurposeJournal), string(PurposeRoot), string(PurposeIndex),
 }
@@ -130,7 +129,7 @@ func (k *Keys) subkey(label string) []byte {
 
 func (*Keys) String() string               { return redacted }
 func (*Keys) GoString() string             { return redacted }
-func (*Keys) Format(f fmt.State, _ rune)   { io.WriteString(f, redacted) }
+func (*Keys) Format(f fmt.State, _ rune)   { fmt.Fprint(f, redacted) }
 func (*Keys) LogValue() slog.Value         { return slog.StringValue(redacted) }
 func (*Keys) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 

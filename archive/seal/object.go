@@ -10,7 +10,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"sync"
 )
@@ -163,6 +162,6 @@ func (o *Object) named(aad []byte) *scratch {
 
 func (*Object) String() string               { return redacted }
 func (*Object) GoString() string             { return redacted }
-func (*Object) Format(f fmt.State, _ rune)   { io.WriteString(f, redacted) }
+func (*Object) Format(f fmt.State, _ rune)   { fmt.Fprint(f, redacted) }
 func (*Object) LogValue() slog.Value         { return slog.StringValue(redacted) }
 func (*Object) MarshalText() ([]byte, error) { return []byte(redacted), nil }

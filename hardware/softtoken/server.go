@@ -110,7 +110,7 @@ func (s *Server) read(ctx context.Context, reports chan<- []byte) error {
 		buf := make([]byte, 1+reportSize)
 		_ = master.SetReadDeadline(time.Time{})
 		if ctx.Err() != nil { // Close sets its deadline after it cancels: seen here, or there
-			return nil
+			return nil //nolint:nilerr // being closed is no error
 		}
 		n, err := master.Read(buf)
 		if err == nil && n < len(buf) {
@@ -119,7 +119,7 @@ func (s *Server) read(ctx context.Context, reports chan<- []byte) error {
 		}
 		switch {
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // being closed is no error
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			continue
 		case err != nil:
@@ -139,8 +139,7 @@ type connection struct {
 	auth     *authenticator
 	next     uint32 // channel to give out
 	assembler
-	busy    *transaction
-	reports uint64
+	busy *transaction
 }
 
 type transaction struct {

@@ -172,7 +172,7 @@ func lockState(path string, how int) (*os.File, error) {
 		if err != nil {
 			return nil, err
 		}
-		for err = unix.EINTR; err == unix.EINTR; {
+		for err = unix.EINTR; errors.Is(err, unix.EINTR); {
 			err = unix.Flock(int(f.Fd()), how)
 		}
 		if err != nil {

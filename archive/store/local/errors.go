@@ -16,7 +16,7 @@ func failure(what, name string, err error) error {
 	if errors.As(err, &errno) {
 		err = errno // the path around it is the one we name
 	}
-	if k == nil || k == err {
+	if k == nil || errors.Is(err, k) {
 		return fmt.Errorf("%s %s: %w", what, name, err)
 	}
 	return fmt.Errorf("%s %s: %w: %w", what, name, k, err)

@@ -23,8 +23,7 @@ func (s *Store) withTemporary(data []byte, publish func(name string) error) erro
 		return err
 	}
 	defer f.Close()
-	_, err = f.Write(data)
-	if err == nil {
+	if err = writeAll(f, data); err == nil {
 		err = f.Sync()
 	}
 	if err == nil {

@@ -236,7 +236,7 @@ func testListStops(t *testing.T, s store.Store) {
 		}
 		return nil
 	})
-	if err != enough || seen != 2 {
+	if !errors.Is(err, enough) || seen != 2 {
 		t.Errorf("List = %v after %d objects, want fn's error after 2", err, seen)
 	}
 }
@@ -304,7 +304,7 @@ func testLargeObjects(t *testing.T, s store.Store) {
 	for i := range n {
 		wg.Go(func() {
 			data := make([]byte, size)
-			rand.NewChaCha8([32]byte{byte(i)}).Read(data)
+			_, _ = rand.NewChaCha8([32]byte{byte(i)}).Read(data)
 			name := fmt.Sprintf("packs/0%d/large", i)
 			if err := s.Put(t.Context(), name, data); err != nil {
 				t.Errorf("Put: %v", err)
