@@ -123,11 +123,10 @@ func (d *decoder) time() Time {
 }
 
 // end refuses bytes behind the last field.
-func (d *decoder) end() error {
+func (d *decoder) end() {
 	if d.err == nil && len(d.b) > 0 {
 		d.fail(errors.New("record has bytes behind its end"))
 	}
-	return d.err
 }
 
 func appendBytes(b, v []byte) []byte {

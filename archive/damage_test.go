@@ -66,7 +66,8 @@ func (f *fixture) clean(what string) {
 	}
 }
 
-// placeOf is where a file's first chunk is.
+// placeOf is where a chunk of a file is: one that has a blob of its own, if
+// there is one.
 func (f *fixture) placeOf(name string) pack.Place {
 	f.t.Helper()
 	tree := f.live("a")
@@ -76,12 +77,14 @@ func (f *fixture) placeOf(name string) pack.Place {
 	}
 	defer tree.Forget(a.Ino, 1)
 	var v view
-	if err := tree.read(f.t.Context(), a.Ino, func(n *node) { v = n.view(0, 1) }); err != nil {
+	if err := tree.read(f.t.Context(), a.Ino, func(n *node) { v = n.view(0, a.Size) }); err != nil {
 		f.t.Fatal(err)
 	}
 	var p pack.Place
-	err = f.chunks.extents(f.t.Context(), v, 0, 1, func(e extent) (err error) {
-		p, _, err = f.chunks.locate(f.t.Context(), chunk.KindData, e.Chunk)
+	err = f.chunks.extents(f.t.Context(), v, 0, a.Size, func(e extent) (err error) {
+		if p.Sealed == 0 || p.Length < sharedBelow {
+			p, _, err = f.chunks.locate(f.t.Context(), chunk.KindData, e.Chunk)
+		}
 		return err
 	})
 	if err != nil || p.Sealed == 0 {

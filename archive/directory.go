@@ -104,7 +104,8 @@ func decodeName(b []byte) (dirEntry, error) {
 	if d.err == nil && (checkName(e.name) != nil || !isType(e.typ)) {
 		d.fail(errors.New("entry is out of range"))
 	}
-	return e, d.end()
+	d.end()
+	return e, d.err
 }
 
 // addStamp completes an entry of directory dir by what stamps has.
@@ -131,7 +132,8 @@ func (e *dirEntry) addStamp(b []byte, dir Ino) error {
 			}
 		}
 	}
-	return d.end()
+	d.end()
+	return d.err
 }
 
 // entry reads one entry.

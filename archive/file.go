@@ -278,10 +278,13 @@ func (f *file) join(ctx context.Context, i int) error {
 		return nil // part of that chunk was written again
 	}
 	data, err := f.t.repo.chunks.get(ctx, chunk.KindData, last.Chunk)
-	if err != nil || uint64(len(data)) < last.Len {
+	if errors.Is(asDamage(err), ErrDamaged) || err == nil && uint64(len(data)) < last.Len {
 		// A damaged chunk must not keep what comes after it from being stored;
 		// whoever reads it is told.
 		return nil
+	}
+	if err != nil {
+		return err
 	}
 	data = data[:last.Len]
 	s.buf = slices.Concat(data, s.buf)

@@ -252,7 +252,7 @@ func mergeLayers(layers ...[]baseEntry) (list []baseEntry, horizon uint64) {
 		}
 	}
 	for {
-		next, from := uint64(allRead), -1
+		next, from := allRead, -1
 		for i, l := range layers {
 			if len(l) > 0 && l[0].cookie <= horizon && l[0].cookie <= next {
 				next, from = l[0].cookie, i

@@ -182,7 +182,7 @@ func latestRoot(ctx context.Context, st store.Store, keys *seal.Keys) (*root, er
 func rootGenerations(ctx context.Context, st store.Store) (list []uint64, err error) {
 	err = st.List(ctx, rootPrefix, "", func(i store.Info) error {
 		var g uint64
-		if _, err := fmt.Sscanf(i.Name, rootPrefix+"%016x", &g); err != nil || rootName(g) != i.Name {
+		if n, _ := fmt.Sscanf(i.Name, rootPrefix+"%016x", &g); n != 1 || rootName(g) != i.Name {
 			return nil // not one of ours
 		}
 		list = append(list, g)

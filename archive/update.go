@@ -54,7 +54,7 @@ func (t *Tree) apply(ctx context.Context, fn func(*change) error) error {
 			t.changed = c.time
 		}
 		t.mu.Unlock()
-		if err != errNeed {
+		if !errors.Is(err, errNeed) {
 			return err
 		}
 		if err := c.need(ctx); err != nil && !errors.Is(err, errOldBase) {
