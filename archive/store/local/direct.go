@@ -40,13 +40,15 @@ func writeDirect(f *os.File, data []byte) (n int, err error) {
 	if err != nil {
 		return 0, os.NewSyscallError("fcntl", err)
 	}
-	if _, err := unix.FcntlInt(fd, unix.F_SETFL, flags|unix.O_DIRECT); err != nil {
-		return 0, nil // such as tmpfs
+	// A file system without direct writes says EINVAL to this, or to the write.
+	_, err = unix.FcntlInt(fd, unix.F_SETFL, flags|unix.O_DIRECT)
+	if err == nil {
+		n, err = f.WriteAt(data[:bulk], 0)
+		_, reset := unix.FcntlInt(fd, unix.F_SETFL, flags)
+		err = errors.Join(err, os.NewSyscallError("fcntl", reset))
 	}
-	n, err = f.WriteAt(data[:bulk], 0)
 	if errors.Is(err, unix.EINVAL) {
-		n, err = 0, nil // of a file system that only says so now
+		return 0, nil
 	}
-	_, reset := unix.FcntlInt(fd, unix.F_SETFL, flags)
-	return n, errors.Join(err, os.NewSyscallError("fcntl", reset))
+	return n, err
 }
