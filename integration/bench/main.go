@@ -58,6 +58,7 @@ func run(ctx context.Context) error {
 			continue
 		}
 		if err := row.measure(ctx); err != nil {
+			b.table.print(os.Stdout) // what there is
 			return fmt.Errorf("%s: %w", row.name, err)
 		}
 	}
