@@ -307,8 +307,8 @@ func (r *Repository) setFailure(err error) {
 	r.failure = err
 }
 
-// failed0 tells of all files that lost bytes.
-func (r *Repository) failed0() error {
+// lostFiles tells of all files that lost bytes.
+func (r *Repository) lostFiles() error {
 	r.catalogMu.Lock()
 	defer r.catalogMu.Unlock()
 	var errs []error

@@ -182,7 +182,7 @@ func (w *world) truncate() {
 func (w *world) punch() {
 	_, _, m, path := w.pick(ModeFile)
 	if len(m.data) == 0 {
-		w.t.Skip("empty")
+		w.t.Skip("drawn again: the file has no byte to punch")
 	}
 	off := rapid.IntRange(0, len(m.data)-1).Draw(w.t, "offset")
 	n := rapid.IntRange(1, len(m.data)-off).Draw(w.t, "length")
@@ -199,7 +199,7 @@ func (w *world) copyRange() {
 	_, _, from, fromPath := w.pick(ModeFile)
 	_, _, to, toPath := w.pick(ModeFile)
 	if from == to || len(from.data) == 0 {
-		w.t.Skip("no two files")
+		w.t.Skip("drawn again: copying needs two files, the first with content")
 	}
 	off := rapid.IntRange(0, len(from.data)-1).Draw(w.t, "offset")
 	at := rapid.IntRange(0, len(to.data)).Draw(w.t, "at")

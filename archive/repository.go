@@ -292,7 +292,7 @@ func (r *Repository) Close(ctx context.Context) error {
 		if err = r.checkpoint(ctx, nil); err != nil {
 			err = fmt.Errorf("close repository: %w", err)
 		}
-		err = errors.Join(err, r.failed0())
+		err = errors.Join(err, r.lostFiles())
 	}
 	return errors.Join(err, r.shut())
 }

@@ -44,7 +44,7 @@ func (w *world) pick(typ uint32) (dir *thing, name string, m *thing, path []stri
 	}
 	walk(w.root, nil)
 	if len(all) == 0 {
-		w.t.Skip("nothing to work on")
+		w.t.Skip("drawn again: there is no such inode yet")
 	}
 	f := rapid.SampledFrom(all).Draw(w.t, "inode")
 	return f.dir, f.name, f.m, f.path
