@@ -30,8 +30,7 @@ import (
 // $WORK/mnt exists, BKFS_REPOSITORY is $WORK/repo, and BKFS_FIDO2_DEVICE is none. What a script leaves mounted is
 // unmounted after it.
 func TestScript(t *testing.T) {
-	users := make(map[string]*user)
-	of := func(ts *testscript.TestScript) *user { return users[ts.Getenv("USERDIR")] }
+	of := func(ts *testscript.TestScript) *user { return ts.Value("user").(*user) }
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
@@ -44,11 +43,10 @@ func TestScript(t *testing.T) {
 		},
 		Setup: func(e *testscript.Env) error {
 			u := newUser(e.T().(testing.TB))
-			users[u.dir] = u
+			e.Values["user"] = u
 			for name, value := range u.vars {
 				e.Setenv(name, value)
 			}
-			e.Setenv("USERDIR", u.dir)
 			e.Setenv("BKFS_REPOSITORY", filepath.Join(e.WorkDir, "repo"))
 			e.Defer(func() { clear(e.WorkDir, u) })
 			return os.Mkdir(filepath.Join(e.WorkDir, "mnt"), 0o755)
@@ -105,7 +103,7 @@ func TestScript(t *testing.T) {
 				}
 			},
 			"crash": func(ts *testscript.TestScript, neg bool, args []string) {
-				for _, pid := range processes(ts.Getenv("USERDIR")) {
+				for _, pid := range processes(of(ts).dir) {
 					kill(of(ts), pid)
 				}
 				ts.Check(unix.Unmount(ts.MkAbs("mnt"), unix.MNT_DETACH))
