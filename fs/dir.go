@@ -86,6 +86,7 @@ func (f *filesystem) readDir(in *fuse.ReadIn, out *fuse.DirEntryList, plus bool)
 	if cookie < firstCookie {
 		cookie = 0
 	}
+	var small []nodeID
 	err := t.ReadDir(f.ctx, n.ino, cookie, plus, func(e archive.Entry) bool {
 		d := fuse.DirEntry{Name: e.Name, Ino: n.view.stIno(e.Ino), Mode: e.Mode, Off: e.Cookie}
 		if !plus {
@@ -96,8 +97,12 @@ func (f *filesystem) readDir(in *fuse.ReadIn, out *fuse.DirEntryList, plus bool)
 			return false
 		}
 		n.view.entry(eo, e.Attr)
+		if f.prefetch.worth(n.view, e.Attr) {
+			small = append(small, n.view.id(e.Ino))
+		}
 		return true
 	})
+	f.prefetch.listed(n.id, small)
 	return f.status("readdir", in.NodeId, err)
 }
 

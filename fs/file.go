@@ -22,6 +22,9 @@ func (f *filesystem) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut)
 			return f.status("open", in.NodeId, err)
 		}
 	}
+	if !v.live {
+		f.prefetch.opened(v.id(ino))
+	}
 	return f.status("open", in.NodeId, f.open(v, ino, in.Flags, out))
 }
 

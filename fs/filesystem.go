@@ -28,15 +28,16 @@ type filesystem struct {
 	// ctx ends when the mount has gone. Requests aren't cancelled one by one:
 	// the kernel sends an interrupt for any signal, and no program expects
 	// EINTR from a file.
-	ctx    context.Context
-	repo   *archive.Repository
-	log    *slog.Logger
-	views  *viewTable
-	files  handleTable[archive.File]
-	dirs   handleTable[listing]
-	notify *notifier
-	single *view // with Options.Archive: what the root shows
-	root   rootAttr
+	ctx      context.Context
+	repo     *archive.Repository
+	log      *slog.Logger
+	views    *viewTable
+	files    handleTable[archive.File]
+	dirs     handleTable[listing]
+	notify   *notifier
+	prefetch *prefetcher
+	single   *view // with Options.Archive: what the root shows
+	root     rootAttr
 }
 
 // rootAttr is the mount root's own attributes. The root is in no archive, so
@@ -55,6 +56,7 @@ func newFilesystem(ctx context.Context, repo *archive.Repository, uid, gid uint3
 		log:           log,
 		views:         newViewTable(),
 		notify:        newNotifier(),
+		prefetch:      newPrefetcher(),
 	}
 	f.root.attr = archive.Attr{
 		Mode: archive.ModeDir | 0o755, Nlink: 1, UID: uid, GID: gid,

@@ -79,10 +79,12 @@ func Mount(ctx context.Context, repo *archive.Repository, dir string, o Options)
 	repo.OnChange(f.notify.changed)
 	s := &Server{dir: path, server: server, done: make(chan struct{})}
 	go f.notifyChanges(server)
+	go f.prefetchFiles(server)
 	go func() {
 		defer close(s.done)
 		server.Serve()
 		f.notify.close()
+		f.prefetch.close()
 		f.files.drain((*archive.File).Release)
 		cancel()
 	}()
