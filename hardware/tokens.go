@@ -163,7 +163,7 @@ func (t *Tokens) source(ctx context.Context, s Source) ([]device, error) {
 			out[i] = device{l.Path, l}
 			t.auto[l.Path] = l
 		}
-		return out, nil
+		return out, denied(hidrawClass, "/dev")
 	case Soft:
 		server, err := t.power(s.Path)
 		if err != nil {
