@@ -43,8 +43,11 @@ func makeInitrd(ctx context.Context, path, root string, c contents) error {
 		}
 	}
 	modules, err := filepath.Glob(filepath.Join(c.kernel, "*.ko"))
-	if err != nil || len(modules) == 0 {
-		return fmt.Errorf("no modules in %s: `integration/hidraw/kernel %s` puts them there (%v)", c.kernel, c.kernel, err)
+	if err != nil {
+		return err
+	}
+	if len(modules) == 0 {
+		return fmt.Errorf("no modules in %s; `integration/hidraw/kernel %s` puts them there", c.kernel, c.kernel)
 	}
 	for _, m := range modules {
 		if err := s.copy(m, "modules/"+filepath.Base(m), 0o644); err != nil {

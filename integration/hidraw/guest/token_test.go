@@ -18,8 +18,12 @@ func TestEnumeration(t *testing.T) {
 	if out := p.do("fido2-token", "-L"); out != "" {
 		t.Errorf("fido2-token -L finds tokens before one is plugged in:\n%s", out)
 	}
-	p.refusedNothing()
-	first, keyboard, second := p.plug(p.token("first", softtoken.Options{})), p.keyboard(), p.plug(p.token("second", softtoken.Options{PIN: "135790"}))
+	if out := strings.TrimSpace(p.bkfs("token", "list", "--json")); out != "[]" {
+		t.Errorf("bkfs token list without a token: %s", out)
+	}
+	first := p.plug(p.token("first", softtoken.Options{}))
+	keyboard := p.keyboard()
+	second := p.plug(p.token("second", softtoken.Options{PIN: "135790"}))
 	want := []string{first.Path, second.Path}
 	slices.Sort(want)
 
@@ -30,10 +34,14 @@ func TestEnumeration(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("fido2-token -L finds %q, want %q", got, want)
 	}
+	if out := p.do("fido2-token", "-I", second.Path); !strings.Contains(out, "hmac-secret") || !strings.Contains(out, "pin retries: 8") {
+		t.Errorf("fido2-token -I %s:\n%s", second.Path, out)
+	}
 
 	t.Logf("bkfs token list:\n%s", p.bkfs("token", "list"))
 	var listed []struct {
 		Device     string
+		Product    string
 		VendorID   int  `json:"vendor_id"`
 		HMACSecret bool `json:"hmac_secret"`
 		PIN        bool
@@ -42,21 +50,13 @@ func TestEnumeration(t *testing.T) {
 	got = nil
 	for _, l := range listed {
 		got = append(got, l.Device)
-		if l.VendorID != vendorID || !l.HMACSecret || l.PIN != (l.Device == second.Path) {
+		if l.VendorID != vendorID || !strings.HasPrefix(l.Product, productName) || !l.HMACSecret || l.PIN != (l.Device == second.Path) {
 			t.Errorf("bkfs token list: %+v", l)
 		}
 	}
 	slices.Sort(got)
 	if !slices.Equal(got, want) {
 		t.Errorf("bkfs token list finds %q, want %q; the keyboard is %s", got, want, keyboard.Path)
-	}
-}
-
-// refusedNothing: that no token is plugged in is no error of `token list`.
-func (p *person) refusedNothing() {
-	p.Helper()
-	if out := strings.TrimSpace(p.bkfs("token", "list", "--json")); out != "[]" {
-		p.Errorf("bkfs token list without a token: %s", out)
 	}
 }
 
@@ -87,7 +87,8 @@ func TestReplug(t *testing.T) {
 	p.bkfs("check")
 }
 
-// A token unplugged while bkfs waits for its touch is told of at once.
+// A token unplugged while bkfs waits for its touch is told of at once: later the message would be another, that there
+// was no answer in time.
 func TestUnplugDuringTouch(t *testing.T) {
 	p := newPerson(t, 0)
 	path := p.token("mine", softtoken.Options{})
