@@ -4,7 +4,7 @@
 //	go run ./integration/hidraw [-run REGEXP]
 //
 // is what `make test-hidraw` runs. The guest is an initrd: bkfs, fido2-token and fusermount3 with the libraries they
-// have here, busybox, the modules, and the compiled tests. It has no udevd, no network and no disk.
+// have here, busybox, udevd, which one test starts, the modules, and the compiled tests. No network, no disk.
 //
 // Invariant: success is only what the guest says on its second serial port: each test's PASS line and the exit
 // status 0. A panic, a reboot, a missing line, a skipped test and a deadline are failures.

@@ -28,14 +28,14 @@ type staging struct{ root string }
 
 func makeInitrd(ctx context.Context, path, root string, c contents) error {
 	s := staging{root}
-	for _, dir := range []string{"bin", "dev", "etc", "modules", "proc", "sys", "tmp"} {
+	for _, dir := range []string{"bin", "dev", "etc", "etc/udev/rules.d", "modules", "proc", "run", "sys", "tmp"} {
 		if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
 			return err
 		}
 	}
 	for to, text := range map[string]string{
 		"etc/passwd": "root:x:0:0::/:/bin/sh\nperson:x:1000:1000::/tmp:/bin/sh\n",
-		"etc/group":  "root:x:0:\nperson:x:1000:\n",
+		"etc/group":  "root:x:0:\nplugdev:x:46:\nperson:x:1000:\n",
 		"init":       string(initScript),
 	} {
 		if err := os.WriteFile(filepath.Join(root, to), []byte(text), 0o755); err != nil {
@@ -57,26 +57,38 @@ func makeInitrd(ctx context.Context, path, root string, c contents) error {
 	if err := s.copy(c.tests, "bin/guest.test", 0o755); err != nil {
 		return err
 	}
-	if err := s.program(ctx, c.bkfs, "bkfs", 0o755); err != nil {
-		return err
-	}
-	for name, mode := range map[string]os.FileMode{
-		"busybox": 0o755, "fido2-token": 0o755, "fusermount3": os.ModeSetuid | 0o755,
+	for _, p := range []struct {
+		from, to string
+		mode     os.FileMode
+	}{
+		{c.bkfs, "bin/bkfs", 0o755},
+		{"busybox", "bin/busybox", 0o755},
+		{"fido2-token", "bin/fido2-token", 0o755},
+		{"fusermount3", "bin/fusermount3", os.ModeSetuid | 0o755},
+		{"udevadm", "bin/systemd-udevd", 0o755}, // the daemon, by its name
+		{"/lib/udev/fido_id", "usr/lib/udev/fido_id", 0o755},
 	} {
-		installed, err := exec.LookPath(name)
-		if err != nil {
-			return fmt.Errorf("%w; `integration/deps hidraw` installs it", err)
-		}
-		if err := s.program(ctx, installed, name, mode); err != nil {
+		if err := s.program(ctx, p.from, p.to, p.mode); err != nil {
 			return err
 		}
+	}
+	const rule = "usr/lib/udev/rules.d/60-fido-id.rules"
+	if err := s.copy("/"+rule, rule, 0o644); err != nil {
+		return err
+	}
+	if err := os.Symlink("/usr/lib/udev", filepath.Join(root, "lib/udev")); err != nil {
+		return err
 	}
 	return s.pack(ctx, path)
 }
 
-// program adds a program to bin with the libraries it is linked with, which keep their places.
-func (s staging) program(ctx context.Context, from, name string, mode os.FileMode) error {
-	if err := s.copy(from, "bin/"+name, mode); err != nil {
+// program adds a program with the libraries it is linked with, which keep their places.
+func (s staging) program(ctx context.Context, from, to string, mode os.FileMode) error {
+	from, err := exec.LookPath(from)
+	if err != nil {
+		return fmt.Errorf("%w; `integration/deps hidraw` installs it", err)
+	}
+	if err := s.copy(from, to, mode); err != nil {
 		return err
 	}
 	out, err := exec.CommandContext(ctx, "ldd", from).CombinedOutput()

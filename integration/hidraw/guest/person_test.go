@@ -40,14 +40,15 @@ func needGuest(t *testing.T) {
 // person is somebody with a home and a repository who uses bkfs, with every token that is plugged in.
 type person struct {
 	*testing.T
-	uid  uint32
-	home string
+	uid    uint32
+	groups []uint32
+	home   string
 }
 
 func newPerson(t *testing.T, uid uint32) *person {
 	t.Helper()
 	needGuest(t)
-	p := &person{t, uid, t.TempDir()}
+	p := &person{T: t, uid: uid, home: t.TempDir()}
 	// TempDir makes the directory above, which others may not pass.
 	must(t, os.Chmod(filepath.Dir(p.home), 0o755))
 	must(t, os.Mkdir(p.path("run"), 0o700))
@@ -80,7 +81,7 @@ func (p *person) start(name string, args ...string) (wait func() result) {
 	}
 	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if p.uid != 0 {
-		c.SysProcAttr.Credential = &syscall.Credential{Uid: p.uid, Gid: p.uid}
+		c.SysProcAttr.Credential = &syscall.Credential{Uid: p.uid, Gid: p.uid, Groups: p.groups}
 	}
 	var stdout, stderr bytes.Buffer
 	c.Stdout, c.Stderr = &stdout, &stderr
@@ -142,14 +143,20 @@ func (p *person) token(name string, o softtoken.Options) string {
 	return path
 }
 
-// plug plugs a token in until the test ends or it is unplugged, and gives the person its node, as udev gives it to
-// who sits at the machine.
+// plug plugs a token in and gives the person its node, as udev gives it to who sits at the machine.
 func (p *person) plug(path string) *Token {
+	p.Helper()
+	t := p.insert(path)
+	must(p, os.Chown(t.Path, int(p.uid), int(p.uid)))
+	return t
+}
+
+// insert plugs a token in until the test ends or it is unplugged.
+func (p *person) insert(path string) *Token {
 	p.Helper()
 	t, err := PlugToken(path, productName+strings.TrimSuffix(filepath.Base(path), ".token"))
 	must(p, err)
 	p.Cleanup(func() { p.unplug(t) })
-	must(p, os.Chown(t.Path, int(p.uid), int(p.uid)))
 	return t
 }
 
