@@ -65,7 +65,7 @@ func makeInitrd(ctx context.Context, path, root string, c contents) error {
 		{"busybox", "bin/busybox", 0o755},
 		{"fido2-token", "bin/fido2-token", 0o755},
 		{"fusermount3", "bin/fusermount3", os.ModeSetuid | 0o755},
-		{"udevadm", "bin/systemd-udevd", 0o755}, // the daemon, by its name
+		{"udevadm", "bin/udevadm", 0o755},
 		{"/lib/udev/fido_id", "usr/lib/udev/fido_id", 0o755},
 	} {
 		if err := s.program(ctx, p.from, p.to, p.mode); err != nil {
@@ -76,8 +76,10 @@ func makeInitrd(ctx context.Context, path, root string, c contents) error {
 	if err := s.copy("/"+rule, rule, 0o644); err != nil {
 		return err
 	}
-	if err := os.Symlink("/usr/lib/udev", filepath.Join(root, "lib/udev")); err != nil {
-		return err
+	for to, target := range map[string]string{"bin/systemd-udevd": "udevadm", "lib/udev": "/usr/lib/udev"} {
+		if err := os.Symlink(target, filepath.Join(root, to)); err != nil {
+			return err
+		}
 	}
 	return s.pack(ctx, path)
 }

@@ -4,9 +4,10 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
-	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"bkfs/hardware/softtoken"
 )
@@ -36,28 +37,45 @@ func TestRuleOfHint(t *testing.T) {
 	must(t, udevd.Start())
 	defer udevd.Wait()
 	defer udevd.Process.Kill()
-	awaitFile(t, "/run/udev/control", func(os.FileInfo) bool { return true })
+	awaitFile(t, "/run/udev/control")
+	udevadm(t, "control", "--ping")
 
 	keyboard := p.keyboard()
 	mine = p.insert(path)
-	awaitFile(t, mine.Path, func(i os.FileInfo) bool { return i.Sys().(*syscall.Stat_t).Gid == groupPlugdev })
-	if i, err := os.Stat(keyboard.Path); err != nil || i.Sys().(*syscall.Stat_t).Gid != 0 {
-		t.Errorf("the keyboard has got another owner too: %v", err)
+	udevadm(t, "settle")
+	if g := group(t, mine.Path); g != groupPlugdev {
+		t.Errorf("the token belongs to group %d, want %d", g, groupPlugdev)
+	}
+	if g := group(t, keyboard.Path); g != 0 {
+		t.Errorf("the keyboard belongs to group %d, want 0", g)
 	}
 	p.refused(exitTokenTrouble, "no permission", "check")
 	p.groups = []uint32{groupPlugdev}
 	p.bkfs("check")
 }
 
-// awaitFile waits until there is a file that is as it should be.
-func awaitFile(t *testing.T, path string, good func(os.FileInfo) bool) {
+func udevadm(t *testing.T, args ...string) {
+	t.Helper()
+	if out, err := exec.Command("udevadm", args...).CombinedOutput(); err != nil {
+		t.Fatalf("udevadm %q: %v\n%s", args, err, out)
+	}
+}
+
+func group(t *testing.T, path string) uint32 {
+	t.Helper()
+	var s unix.Stat_t
+	must(t, unix.Stat(path, &s))
+	return s.Gid
+}
+
+func awaitFile(t *testing.T, path string) {
 	t.Helper()
 	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
-		if i, err := os.Stat(path); err == nil && good(i) {
+		if _, err := os.Stat(path); err == nil {
 			return
 		}
 		if time.Now().After(end) {
-			t.Fatalf("%s isn't there, or not as it should be, after %v", path, patience)
+			t.Fatalf("%s isn't there after %v", path, patience)
 		}
 	}
 }
