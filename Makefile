@@ -7,7 +7,7 @@ TESTFLAGS ?=
 LINT_VERSION := v2.15.0
 LINT         := .tools/golangci-lint-$(LINT_VERSION)
 
-.PHONY: build test check bench demo install deps deps-bench clean
+.PHONY: build test test-hidraw check bench demo install deps deps-bench clean
 
 build:
 	$(GO) build -trimpath -o bin/bkfs ./cmd/bkfs
@@ -18,6 +18,13 @@ test: deps
 	  test -z "$$unformatted" || { echo "gofmt wants to change: $$unformatted" >&2; exit 1; }
 	$(GO) vet ./...
 	$(GO) test -race -timeout 14m $(TESTFLAGS) ./...
+
+# Tokens behind real hidraw nodes, in a guest under qemu; one test: go run ./integration/hidraw -run TestReplug
+test-hidraw:
+	@integration/deps
+	@integration/deps hidraw
+	@integration/hidraw/kernel .tools/hidraw
+	$(GO) run ./integration/hidraw
 
 check: $(LINT)
 	$(LINT) run ./...

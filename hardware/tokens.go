@@ -160,10 +160,13 @@ func (t *Tokens) source(ctx context.Context, s Source) ([]device, error) {
 		defer t.mu.Unlock()
 		out := make([]device, len(a.Locations))
 		for i, l := range a.Locations {
+			if l.Product == "" { // libfido2 asks USB only
+				l.Product = hidName(l.Path)
+			}
 			out[i] = device{l.Path, l}
 			t.auto[l.Path] = l
 		}
-		return out, nil
+		return out, denied(hidrawClass, "/dev")
 	case Soft:
 		server, err := t.power(s.Path)
 		if err != nil {

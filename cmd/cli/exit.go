@@ -143,8 +143,16 @@ func describe(err error) *daemon.Failure {
 	if errors.As(err, &h) {
 		f.Hint = h.hint
 	}
+	if errors.Is(err, hardware.ErrPermission) { // first: whatever else the hint says, this may be why
+		f.Hint = strings.TrimSuffix(permissionHint+"; "+f.Hint, "; ")
+	}
 	return f
 }
+
+// permissionHint says who gives a device to whom. udev's own rules, 60-fido-id and 70-uaccess, are systemd's.
+const permissionHint = `udev gives a token to whoever sits at the machine; for you, elsewhere, write ` + "`" +
+	`SUBSYSTEM=="hidraw", ENV{ID_FIDO_TOKEN}=="1", GROUP="plugdev", MODE="0660"` + "`" +
+	` to /etc/udev/rules.d/71-fido.rules, join the group plugdev, and plug the token in again`
 
 // oneLine keeps joined errors on the line that begins with the program's name.
 func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
