@@ -3,6 +3,7 @@
 package hardware
 
 import (
+	"bytes"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -58,8 +59,8 @@ func locations() ([]location, *fault) {
 	return out, nil
 }
 
-// properties asks a device what it can do.
-func (c *current) properties(path string, firmware bool) (*properties, *fault) {
+// properties asks a device what it can do. The details cost it more questions.
+func (c *current) properties(path string, details bool) (*properties, *fault) {
 	d, f := c.open(path)
 	if f != nil {
 		return nil, f
@@ -82,10 +83,10 @@ func (c *current) properties(path string, firmware bool) (*properties, *fault) {
 	for _, o := range info.Options {
 		p.Options[o.Name] = o.Value == libfido2.True
 	}
-	if p.Options[optionPIN] {
+	if details && p.Options[optionPIN] {
 		p.Retries = retries(d)
 	}
-	if firmware {
+	if details {
 		if hid, err := d.CTAPHIDInfo(); err == nil {
 			p.Firmware = fmt.Sprintf("%d.%d.%d", hid.Major, hid.Minor, hid.Build)
 		}
@@ -101,13 +102,17 @@ func retries(d *libfido2.Device) int {
 	return n
 }
 
-// silent asks for an assertion without touch, PIN or secret.
+// silent asks for an assertion without touch, PIN or secret. A token need not name the credential when it was asked
+// for one only (CTAP 2.1, clause 6.2.2).
 func (c *current) silent(path string, r reference) *fault {
 	d, f := c.open(path)
 	if f != nil {
 		return f
 	}
-	_, err := d.Assertion(r.RPID, clientDataHash(), [][]byte{r.ID}, "", &libfido2.AssertionOpts{UP: libfido2.False})
+	a, err := d.Assertion(r.RPID, clientDataHash(), [][]byte{r.ID}, "", &libfido2.AssertionOpts{UP: libfido2.False})
+	if err == nil && len(a.CredentialID) > 0 && !bytes.Equal(a.CredentialID, r.ID) {
+		return &fault{Kind: faultCTAP, Code: codeNoCredentials}
+	}
 	return asFault(err)
 }
 
@@ -141,6 +146,9 @@ func (c *current) create(r *request) (authData, id []byte, _ *fault) {
 	opts := &libfido2.MakeCredentialOpts{Extensions: []libfido2.Extension{libfido2.HMACSecretExtension}}
 	if r.Verify {
 		opts.UV = libfido2.True
+	}
+	if r.Unprotected {
+		opts.CredProtect = libfido2.CredProtectUVOptional
 	}
 	a, err := d.MakeCredential(clientDataHash(), libfido2.RelyingParty{ID: r.RPID, Name: r.RPID},
 		libfido2.User{ID: r.UserID, Name: r.UserName, DisplayName: r.DisplayName},

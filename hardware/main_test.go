@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"bkfs/archive/seal"
 	"bkfs/hardware/softtoken"
 	"bkfs/keyring"
 )
@@ -79,17 +80,21 @@ type voice struct {
 
 func (v *voice) ui() UI {
 	return UI{
-		Touch: func(label string) {
+		Touch: func(tokens []Asked) {
 			v.mu.Lock()
 			defer v.mu.Unlock()
-			v.touches = append(v.touches, label)
+			var labels []string
+			for _, a := range tokens {
+				labels = append(labels, a.Device)
+			}
+			v.touches = append(v.touches, strings.Join(labels, "; "))
 		},
 		Notice: func(text string) {
 			v.mu.Lock()
 			defer v.mu.Unlock()
 			v.notices = append(v.notices, text)
 		},
-		PIN: func(_ context.Context, _ string, retries int) ([]byte, error) {
+		PIN: func(_ context.Context, _ Asked, retries int) ([]byte, error) {
 			v.mu.Lock()
 			defer v.mu.Unlock()
 			v.retries = append(v.retries, retries)
@@ -107,6 +112,13 @@ func (v *voice) said(part string) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return strings.Contains(strings.Join(v.notices, "\n"), part)
+}
+
+// take gets the secret of one match.
+func take(ctx context.Context, tokens *Tokens, m keyring.Match, f keyring.FIDO2) (*seal.Key, error) {
+	m.Credential = 0
+	_, key, err := tokens.Secret(ctx, []keyring.Match{m}, []keyring.FIDO2{f})
+	return key, err
 }
 
 // newToken makes a software token's file.
