@@ -68,8 +68,12 @@ func (t *Tokens) eligible(ctx context.Context, r *keyring.EnrollRequest) (device
 	if err != nil {
 		return device{}, nil, err
 	}
-	if slices.Contains(good[chosen].answer.Verdicts, uint(unclear)) {
+	for i, c := range r.Exclude {
+		if good[chosen].answer.verdict(i, c) != unclear {
+			continue
+		}
 		t.notice(fmt.Sprintf("token %s doesn't answer silent questions, so it can't be told whether it is enrolled already", good[chosen].device.label()))
+		break
 	}
 	return good[chosen].device, good[chosen].answer.Properties, nil
 }
@@ -168,7 +172,31 @@ func (t *Tokens) enroll(ctx context.Context, d device, p *properties, r *keyring
 	if errors.Is(err, ErrPINRequired) && (r.RequirePIN || p.Options[optionPIN]) {
 		err = t.withPIN(ctx, d, p, Asked{d.label(), -1}, attempt)
 	}
-	return f, key, err
+	if err == nil {
+		err = t.seek(ctx, d, &f)
+	}
+	if err != nil {
+		key.Destroy()
+		return f, nil, err
+	}
+	return f, key, nil
+}
+
+// seek asks silently for the new credential, as unlocking will. A token that denies it is recorded as such.
+func (t *Tokens) seek(ctx context.Context, d device, f *keyring.FIDO2) error {
+	references, err := refer([]keyring.FIDO2{*f})
+	if err != nil {
+		return err
+	}
+	found := t.inspect(ctx, []device{d}, request{Credentials: references})[0]
+	if found.err != nil {
+		return found.err
+	}
+	if verdict(found.answer.Verdicts[0]) == notMine {
+		f.Hidden = true
+		t.notice(fmt.Sprintf("token %s doesn't tell silently which credentials it made: unlocking will ask every token of its model", d.label()))
+	}
+	return nil
 }
 
 // asksPIN tells whether a token with a PIN wants it to make a credential, whatever the slot's policy will be.

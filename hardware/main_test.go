@@ -25,6 +25,8 @@ const (
 	muteCommand    = "__mute"
 	garbageCommand = "__garbage"
 	nobodyCommand  = "__nobody"
+	denyCommand    = "__deny"   // the device denies every credential that it is asked for silently
+	unsureCommand  = "__unsure" // the device's own user verification is blocked
 )
 
 func TestMain(m *testing.M) {
@@ -36,6 +38,15 @@ func TestMain(m *testing.M) {
 			crash(os.Args[2:])
 		case nobodyCommand:
 			asNobody()
+		case denyCommand:
+			change(nil, func(a *answer) { clear(a.Verdicts) })
+		case unsureCommand:
+			change(func(r *request) *answer {
+				if r.Op == opSecret && r.Verify {
+					return &answer{Fault: &fault{Kind: faultCTAP, Code: codeUVBlocked}}
+				}
+				return nil
+			}, nil)
 		case muteCommand: // ends with its stdin only
 			_, _ = io.Copy(io.Discard, os.Stdin)
 			time.Sleep(time.Hour) // until it is killed
@@ -59,6 +70,34 @@ func crash(paths []string) {
 	var again bytes.Buffer
 	_ = writeFrame(&again, &r)
 	os.Exit(HelperMain(io.MultiReader(&again, os.Stdin), os.Stdout))
+}
+
+// change is a helper that gives an answer of its own, or changes the device's.
+func change(own func(*request) *answer, edit func(*answer)) {
+	var r request
+	if readFrame(os.Stdin, &r) != nil {
+		os.Exit(9)
+	}
+	if own != nil {
+		if a := own(&r); a != nil {
+			a.Version = wireVersion
+			_ = writeFrame(os.Stdout, a)
+			os.Exit(0)
+		}
+	}
+	var again, frames bytes.Buffer
+	_ = writeFrame(&again, &r)
+	code := HelperMain(io.MultiReader(&again, os.Stdin), &frames)
+	for {
+		var a answer
+		if readFrame(&frames, &a) != nil {
+			os.Exit(code)
+		}
+		if edit != nil {
+			edit(&a)
+		}
+		_ = writeFrame(os.Stdout, &a)
+	}
 }
 
 // asNobody is a helper without the rights of root.

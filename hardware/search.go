@@ -1,6 +1,7 @@
 package hardware
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -191,9 +192,9 @@ func (s *search) record(f finding) {
 		s.failed[f.device.name] = fmt.Errorf("token %s: %w", f.device.label(), ErrNoHMACSecret)
 	}
 	s.answered = true
-	for i, v := range f.answer.Verdicts {
+	for i, c := range s.credentials {
 		m := keyring.Match{Device: f.device.name, Product: f.device.at.Product, Credential: i}
-		v := verdict(v)
+		v := f.answer.verdict(i, c)
 		switch {
 		case v == mine && !s.certain:
 			s.certain = true
@@ -202,6 +203,16 @@ func (s *search) record(f finding) {
 			s.found = append(s.found, m)
 		}
 	}
+}
+
+// verdict is what a token says of the credential c, which it was asked for as the i-th. Of one that is denied when
+// asked silently, the model is all that can be told.
+func (a *answer) verdict(i int, c keyring.FIDO2) verdict {
+	v := verdict(a.Verdicts[i])
+	if v == notMine && c.Hidden && a.Properties.hmacSecret() && bytes.Equal(a.Properties.AAGUID, c.AAGUID[:]) {
+		return unclear
+	}
+	return v
 }
 
 // matches are in the order of the spec.

@@ -81,6 +81,7 @@ type FIDO2 struct {
 	PIN              bool      `json:"pin"`
 	UserPresence     bool      `json:"presence"`
 	UserVerification bool      `json:"verification"`
+	Hidden           bool      `json:"hidden,omitempty"` // the token denies the credential when it is asked silently
 	AAGUID           AAGUID    `json:"aaguid,omitzero"` // the authenticator's model
 }
 
