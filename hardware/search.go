@@ -33,7 +33,7 @@ func identify(d device) identity {
 	if !ok {
 		return identity{}
 	}
-	return identity{uint64(st.Dev), st.Ino, uint64(st.Rdev), st.Ctim}
+	return identity{st.Dev, st.Ino, st.Rdev, st.Ctim}
 }
 
 // search asks devices side by side, as they come. Only run's goroutine touches it.

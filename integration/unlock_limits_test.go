@@ -48,7 +48,9 @@ func TestNoTimeoutOfTheLibrary(t *testing.T) {
 	u.enroll(token)
 	must(t, softtoken.Behave(token, func(b *softtoken.Behaviour) { b.Quirks.Mute = true }))
 	device := u.serve(token)
-	if r := u.run("timeout", "8", "fido2-token", "-I", device); r.code != 124 {
+	if _, err := exec.LookPath("fido2-token"); err != nil {
+		t.Logf("what the library does alone isn't shown: %v", err)
+	} else if r := u.run("timeout", "8", "fido2-token", "-I", device); r.code != 124 {
 		t.Errorf("the library alone gave up by itself (exit code %d): the test proves nothing\n%s%s", r.code, r.stdout, r.stderr)
 	}
 	for _, args := range [][]string{{"check"}, {"token", "test"}, {"token", "list"}} {
@@ -102,7 +104,7 @@ func TestSignalStorm(t *testing.T) {
 		}
 	}
 	helpers = map[int]bool{}
-	storm(500)
+	storm(200)
 	if delete(helpers, c.Process.Pid); len(helpers) != 1 {
 		t.Errorf("%d helpers got signals while the token was blinking, want one", len(helpers))
 	}
@@ -236,15 +238,21 @@ func TestOnlyHelpersOpenDevices(t *testing.T) {
 	helper := map[string]bool{}   // threads of processes that run HelperMain
 	leader := map[string]string{} // by thread
 	opened := map[string]int{"helper": 0, "main": 0}
-	birth := regexp.MustCompile(`^(\d+) .*(?:clone3?|v?fork)\((.*)\)?\s*=\s*(\d+)|^(\d+) <\.\.\. (?:clone3?|v?fork) resumed>(.*) = (\d+)`)
+	birth := regexp.MustCompile(`\b(?:clone3?|v?fork)\(.*CLONE_THREAD.* = (\d+)`)
+	begun := map[string]string{} // by thread: a call whose end comes on another line
 	threads := 0
 	for line := range strings.Lines(string(text)) {
 		pid, _, _ := strings.Cut(line, " ")
 		if leader[pid] == "" {
 			leader[pid] = pid
 		}
-		if m := birth.FindStringSubmatch(line); m != nil && strings.Contains(line, "CLONE_THREAD") {
-			leader[m[3]+m[6]] = leader[pid]
+		if call, cut := strings.CutSuffix(line, " <unfinished ...>\n"); cut {
+			begun[pid] = call
+		} else if _, end, resumed := strings.Cut(line, " resumed>"); resumed {
+			line = begun[pid] + end
+		}
+		if m := birth.FindStringSubmatch(line); m != nil {
+			leader[m[1]] = leader[pid]
 			threads++
 		}
 		if strings.Contains(line, "execve(") && strings.Contains(line, `"__hardware"`) {

@@ -81,12 +81,12 @@ func TestWhosePIN(t *testing.T) {
 	u := newUser(t)
 	a, b := u.token("a", softtoken.Options{PIN: "111111"}), u.token("b", softtoken.Options{PIN: "222222"})
 	u.with("BKFS_FIDO2_PIN_COMMAND=echo 111111").enroll(a, "--fido2-with-client-pin=yes", "--label", "blue")
-	text, err := dialog(u.with("BKFS_FIDO2_DEVICE="+soft(a)).command(program, "key", "add", "--fido2-device", soft(b), "--fido2-with-client-pin=yes", "--label", "green"),
+	_, err := dialog(u.with("BKFS_FIDO2_DEVICE="+soft(a)).command(program, "key", "add", "--fido2-device", soft(b), "--fido2-with-client-pin=yes", "--label", "green"),
 		"PIN of blue .*: => 111111\nPIN of green .*: => 222222\n")
 	must(t, err)
 	u = u.with("BKFS_FIDO2_DEVICE=" + soft(a, b))
 	before := u.seen(a).PIN
-	text, err = dialog(u.command(program, "token", "test"), "1  .*blue\\s+2  .*green\\s+Which token .1-2.. => 2\nPIN of green .*: => 222222\n")
+	text, err := dialog(u.command(program, "token", "test"), "1  .*blue\\s+2  .*green\\s+Which token .1-2.. => 2\nPIN of green .*: => 222222\n")
 	if err != nil || u.seen(a).PIN != before || !strings.Contains(text, "opens key slot green") {
 		t.Errorf("%v, the other token saw %d PINs\n%s", err, u.seen(a).PIN-before, text)
 	}

@@ -82,7 +82,7 @@ type FIDO2 struct {
 	UserPresence     bool      `json:"presence"`
 	UserVerification bool      `json:"verification"`
 	Hidden           bool      `json:"hidden,omitempty"` // the token denies the credential when it is asked silently
-	AAGUID           AAGUID    `json:"aaguid,omitzero"` // the authenticator's model
+	AAGUID           AAGUID    `json:"aaguid,omitzero"`  // the authenticator's model
 }
 
 // ParseSlot reads one slot and checks every field's bounds. ErrDamagedSlot,
