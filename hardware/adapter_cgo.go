@@ -28,11 +28,16 @@ const (
 // current is the device being waited for, so that the helper can take a touch request back. It is written by the
 // one worker and read by the watcher.
 type current struct {
-	device atomic.Pointer[libfido2.Device]
+	device    atomic.Pointer[libfido2.Device]
+	cancelled atomic.Bool
 }
+
+// over tells whether nothing more may be asked.
+func (c *current) over() bool { return c.cancelled.Load() }
 
 // cancel sends CTAPHID_CANCEL. It does nothing when the wait has not begun.
 func (c *current) cancel() {
+	c.cancelled.Store(true)
 	if d := c.device.Load(); d != nil {
 		_ = d.Cancel()
 	}
@@ -59,8 +64,8 @@ func locations() ([]location, *fault) {
 	return out, nil
 }
 
-// properties asks a device what it can do. The details cost it more questions.
-func (c *current) properties(path string, details bool) (*properties, *fault) {
+// properties asks a device what it can do. The details cost it more questions; pending is called after each.
+func (c *current) properties(path string, details bool, pending func()) (*properties, *fault) {
 	d, f := c.open(path)
 	if f != nil {
 		return nil, f
@@ -76,6 +81,7 @@ func (c *current) properties(path string, details bool) (*properties, *fault) {
 	if err != nil {
 		return nil, asFault(err)
 	}
+	pending()
 	p := &properties{
 		AAGUID: info.AAGUID, Versions: info.Versions, Extensions: info.Extensions,
 		Options: make(map[string]bool, len(info.Options)), Retries: -1,
@@ -85,6 +91,7 @@ func (c *current) properties(path string, details bool) (*properties, *fault) {
 	}
 	if details && p.Options[optionPIN] {
 		p.Retries = retries(d)
+		pending()
 	}
 	if details {
 		if hid, err := d.CTAPHIDInfo(); err == nil {

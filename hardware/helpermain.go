@@ -58,16 +58,21 @@ func HelperMain(stdin io.Reader, stdout io.Writer) int {
 		}
 		return 0
 	case <-gone:
-		takeBack(&device, answered)
+		takeBack(&device, &r, answered, stdout)
 		return 1
 	}
 }
 
-func takeBack(device *current, answered <-chan *answer) {
+// takeBack ends a wait for a touch. A device that was probed has told something by being cancelled: that it lives.
+func takeBack(device *current, r *request, answered <-chan *answer, stdout io.Writer) {
 	for range cancelAtMost {
 		go device.cancel() // blocks while the device is being opened or closed
 		select {
 		case a := <-answered:
+			if r.Op == opInspect {
+				a.Version = wireVersion
+				_ = writeFrame(stdout, a) // if the parent still listens
+			}
 			a.wipe()
 			return
 		case <-time.After(cancelPause):

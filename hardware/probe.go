@@ -5,11 +5,10 @@ import "crypto/rand"
 // inspect asks a device what it is and, silently, which of the credentials it made. It calls pending whenever the
 // device has answered something.
 func inspect(device *current, r *request, pending func()) (*properties, []uint, *fault) {
-	p, f := device.properties(r.Device, r.Details)
+	p, f := device.properties(r.Device, r.Details, pending)
 	if f != nil {
 		return nil, nil, f
 	}
-	pending()
 	q := prober{device: device, path: r.Device, pending: pending, controls: map[control]*fault{}}
 	out := make([]uint, len(r.Credentials))
 	if !p.hmacSecret() {
@@ -44,10 +43,13 @@ type control struct {
 }
 
 func (q *prober) ask(c reference) (verdict, *fault) {
+	if q.device.over() {
+		return unclear, nil
+	}
 	answer := q.device.silent(q.path, c)
 	q.pending()
 	v, f := judge(answer)
-	if f != nil || v != unclear {
+	if f != nil || v != unclear || answer.Code == codeKeepaliveCancel {
 		return v, f
 	}
 	control, f := q.control(c)
@@ -89,7 +91,8 @@ func judge(f *fault) (verdict, *fault) {
 	// tokens that take "up" for an option they lack.
 	case codeUPRequired, codePresenceRequired, codePINRequired, codePINAuthInvalid, codePINNotSet, codePINBlocked,
 		codePINAuthBlocked, codeUnsupportedOption, codeInvalidOption, codeMissingParameter, codeDenied, codeNotAllowed,
-		codeUVInvalid, codeUVBlocked, codeUserTimeout, codeActionTimeout:
+		codeUVInvalid, codeUVBlocked, codeUserTimeout, codeActionTimeout,
+		codeKeepaliveCancel: // it blinked, silent as the question was, until it was cancelled
 		return unclear, nil
 	}
 	if f.Code > 0 {

@@ -31,6 +31,7 @@ func TestJudge(t *testing.T) {
 		{"PIN blocked", ctap(codePINBlocked), ctap(codePINBlocked), unclear, false},
 		{"two unclear answers", ctap(codeUPRequired), ctap(codePINRequired), unclear, false},
 		{"a token that signs anything", ctap(codeUPRequired), nil, unclear, false},
+		{"blinked until it was cancelled", ctap(codeKeepaliveCancel), ctap(codeKeepaliveCancel), unclear, false},
 		{"busy", ctap(codeChannelBusy), nil, notMine, true},
 		{"timeout", ctap(codeTimeout), nil, notMine, true},
 		{"unplugged", ctap(codeRX), nil, notMine, true},

@@ -67,9 +67,24 @@ func (t *Tokens) call(ctx context.Context, limit time.Duration, r *request) (*an
 			err = ended(ctx)
 		}
 	}
-	h.end(cancelGrace)
-	if o := <-done; o.answer != nil { // the pipes are closed: it returns at once
+	h.in.Close()
+	grace := time.NewTimer(cancelGrace)
+	defer grace.Stop()
+	select {
+	case o := <-done:
+		h.end(0)
+		if o.answer == nil {
+			return nil, err
+		}
+		if r.Op == opInspect && o.answer.Fault == nil && ctx.Err() == nil {
+			return o.answer, nil // it wanted a touch, and answered when it was cancelled
+		}
 		o.answer.wipe()
+	case <-grace.C:
+		h.end(0)
+		if o := <-done; o.answer != nil { // the pipes are closed: it returns at once
+			o.answer.wipe()
+		}
 	}
 	return nil, err
 }

@@ -30,11 +30,11 @@ func two(t *testing.T, o softtoken.Options, change func(*keyring.EnrollRequest))
 // TestFirstTouched asks two tokens side by side: the touched one gives the secret, the other one stops blinking.
 func TestFirstTouched(t *testing.T) {
 	t.Parallel()
-	paths, credentials := two(t, softtoken.Options{}, nil)
+	paths, credentials := two(t, softtoken.Options{Behaviour: softtoken.Behaviour{Timeout: time.Hour}}, nil)
 	button(t, paths[0])
 	button(t, paths[1])
 	v := &voice{}
-	tokens := newTokens(t, v, Options{}, "soft:"+paths[0], "soft:"+paths[1])
+	tokens := newTokens(t, v, Options{TouchTimeout: time.Hour}, "soft:"+paths[0], "soft:"+paths[1])
 	matches, err := tokens.Find(t.Context(), credentials)
 	if err != nil || len(matches) != 2 {
 		t.Fatalf("Find: got %v, %v, want both", matches, err)
@@ -45,7 +45,9 @@ func TestFirstTouched(t *testing.T) {
 		}
 		_ = softtoken.Press(t.Context(), paths[1])
 	}()
-	m, key, err := tokens.Secret(t.Context(), matches, credentials)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	m, key, err := tokens.Secret(ctx, matches, credentials)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -296,6 +298,30 @@ func TestAwaitFree(t *testing.T) {
 	defer cancel()
 	if got, err := tokens.Await(ctx, []keyring.FIDO2{f}); err != nil || len(got) != 1 {
 		t.Errorf("Await: got %v, %v, want the match", got, err)
+	}
+}
+
+// TestTouchSilent has a token that blinks when it is asked silently: it is offered, and stops blinking.
+func TestTouchSilent(t *testing.T) {
+	t.Parallel()
+	path, f, want := enrolled(t, softtoken.Options{}, nil)
+	err := softtoken.Behave(path, func(b *softtoken.Behaviour) { b.Button, b.Quirks.TouchSilent = true, true })
+	if err != nil {
+		t.Fatal(err)
+	}
+	tokens := newTokens(t, &voice{}, Options{ProbeTimeout: time.Second}, "soft:"+path)
+	matches, err := tokens.Find(t.Context(), []keyring.FIDO2{f, f})
+	if err != nil || len(matches) != 2 || status(t, path).Blinking {
+		t.Fatalf("Find: got %v, %v, want both and no blinking", matches, err)
+	}
+	go func() { _ = softtoken.Press(t.Context(), path) }()
+	_, key, err := tokens.Secret(t.Context(), matches, []keyring.FIDO2{f, f})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer key.Destroy()
+	if !key.Equal(want) {
+		t.Error("another secret")
 	}
 }
 
