@@ -3,6 +3,7 @@
 package hardware
 
 import (
+	"bytes"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -27,11 +28,16 @@ const (
 // current is the device being waited for, so that the helper can take a touch request back. It is written by the
 // one worker and read by the watcher.
 type current struct {
-	device atomic.Pointer[libfido2.Device]
+	device    atomic.Pointer[libfido2.Device]
+	cancelled atomic.Bool
 }
+
+// over tells whether nothing more may be asked.
+func (c *current) over() bool { return c.cancelled.Load() }
 
 // cancel sends CTAPHID_CANCEL. It does nothing when the wait has not begun.
 func (c *current) cancel() {
+	c.cancelled.Store(true)
 	if d := c.device.Load(); d != nil {
 		_ = d.Cancel()
 	}
@@ -58,8 +64,8 @@ func locations() ([]location, *fault) {
 	return out, nil
 }
 
-// properties asks a device what it can do.
-func (c *current) properties(path string, firmware bool) (*properties, *fault) {
+// properties asks a device what it can do. The details cost it more questions; pending is called after each.
+func (c *current) properties(path string, details bool, pending func()) (*properties, *fault) {
 	d, f := c.open(path)
 	if f != nil {
 		return nil, f
@@ -75,6 +81,7 @@ func (c *current) properties(path string, firmware bool) (*properties, *fault) {
 	if err != nil {
 		return nil, asFault(err)
 	}
+	pending()
 	p := &properties{
 		AAGUID: info.AAGUID, Versions: info.Versions, Extensions: info.Extensions,
 		Options: make(map[string]bool, len(info.Options)), Retries: -1,
@@ -82,10 +89,11 @@ func (c *current) properties(path string, firmware bool) (*properties, *fault) {
 	for _, o := range info.Options {
 		p.Options[o.Name] = o.Value == libfido2.True
 	}
-	if p.Options[optionPIN] {
+	if details && p.Options[optionPIN] {
 		p.Retries = retries(d)
+		pending()
 	}
-	if firmware {
+	if details {
 		if hid, err := d.CTAPHIDInfo(); err == nil {
 			p.Firmware = fmt.Sprintf("%d.%d.%d", hid.Major, hid.Minor, hid.Build)
 		}
@@ -101,13 +109,17 @@ func retries(d *libfido2.Device) int {
 	return n
 }
 
-// silent asks for an assertion without touch, PIN or secret.
+// silent asks for an assertion without touch, PIN or secret. A token need not name the credential when it was asked
+// for one only (CTAP 2.1, clause 6.2.2).
 func (c *current) silent(path string, r reference) *fault {
 	d, f := c.open(path)
 	if f != nil {
 		return f
 	}
-	_, err := d.Assertion(r.RPID, clientDataHash(), [][]byte{r.ID}, "", &libfido2.AssertionOpts{UP: libfido2.False})
+	a, err := d.Assertion(r.RPID, clientDataHash(), [][]byte{r.ID}, "", &libfido2.AssertionOpts{UP: libfido2.False})
+	if err == nil && len(a.CredentialID) > 0 && !bytes.Equal(a.CredentialID, r.ID) {
+		return &fault{Kind: faultCTAP, Code: codeNoCredentials}
+	}
 	return asFault(err)
 }
 
@@ -141,6 +153,9 @@ func (c *current) create(r *request) (authData, id []byte, _ *fault) {
 	opts := &libfido2.MakeCredentialOpts{Extensions: []libfido2.Extension{libfido2.HMACSecretExtension}}
 	if r.Verify {
 		opts.UV = libfido2.True
+	}
+	if r.Unprotected {
+		opts.CredProtect = libfido2.CredProtectUVOptional
 	}
 	a, err := d.MakeCredential(clientDataHash(), libfido2.RelyingParty{ID: r.RPID, Name: r.RPID},
 		libfido2.User{ID: r.UserID, Name: r.UserName, DisplayName: r.DisplayName},

@@ -12,9 +12,11 @@ func unsupported() *fault { return &fault{Kind: faultUnsupported} }
 
 func (*current) cancel() {}
 
+func (*current) over() bool { return false }
+
 func locations() ([]location, *fault) { return nil, unsupported() }
 
-func (*current) properties(string, bool) (*properties, *fault) { return nil, unsupported() }
+func (*current) properties(string, bool, func()) (*properties, *fault) { return nil, unsupported() }
 
 func (*current) silent(string, reference) *fault { return unsupported() }
 

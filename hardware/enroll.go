@@ -38,7 +38,7 @@ func (t *Tokens) eligible(ctx context.Context, r *keyring.EnrollRequest) (device
 	devices, reasons := t.devices(ctx)
 	var good []finding
 	answered := false
-	for _, f := range t.inspect(ctx, devices, request{Credentials: references}) {
+	for _, f := range t.inspect(ctx, devices, request{Credentials: references, Details: true}) {
 		err := f.err
 		if err == nil {
 			answered = true
@@ -68,6 +68,13 @@ func (t *Tokens) eligible(ctx context.Context, r *keyring.EnrollRequest) (device
 	if err != nil {
 		return device{}, nil, err
 	}
+	for i, c := range r.Exclude {
+		if good[chosen].answer.verdict(i, c) != unclear {
+			continue
+		}
+		t.notice(fmt.Sprintf("token %s doesn't answer silent questions, so it can't be told whether it is enrolled already", good[chosen].device.label()))
+		break
+	}
 	return good[chosen].device, good[chosen].answer.Properties, nil
 }
 
@@ -81,26 +88,45 @@ func suits(a *answer, r *keyring.EnrollRequest) error {
 		return ErrEnrolled
 	case r.RequirePIN && !p.Options[optionPIN]:
 		return ErrPINNotSet
-	case r.RequireUV && !r.RequirePIN && !p.Options[optionUV]:
-		return fmt.Errorf("%w: it has no user verification of its own, or none is set up", ErrPolicy)
+	case r.RequireUV && !p.Options[optionUV] && !p.Options[optionPIN]:
+		return fmt.Errorf("%w: it has neither user verification of its own, or none is set up, nor a PIN", ErrPolicy)
+	case p.Options[optionAlwaysUV] && !p.Options[optionUV] && !p.Options[optionPIN]:
+		return fmt.Errorf("%w: it always verifies its user, and neither a PIN nor anything else is set up for that", ErrPINNotSet)
 	}
 	return nil
+}
+
+// adapt makes the request what the token can follow for ever, and tells the user what that changes.
+func (t *Tokens) adapt(d device, p *properties, r *keyring.EnrollRequest) {
+	uv, pin := p.Options[optionUV], p.Options[optionPIN]
+	switch {
+	case r.RequirePIN:
+	case r.RequireUV && !uv:
+		r.RequirePIN = true
+		t.notice(fmt.Sprintf("token %s verifies its user by its PIN: the slot will ask for that", d.label()))
+	case !r.RequireUV && p.Options[optionAlwaysUV] && uv:
+		r.RequireUV = true
+		t.notice(fmt.Sprintf("token %s always verifies its user: the slot will ask for that too", d.label()))
+	case !r.RequireUV && p.Options[optionAlwaysUV] && pin:
+		r.RequirePIN = true
+		t.notice(fmt.Sprintf("token %s always asks for its PIN: the slot will ask for it too", d.label()))
+	}
 }
 
 func (t *Tokens) choose(ctx context.Context, good []finding) (int, error) {
 	if len(good) == 1 {
 		return 0, nil
 	}
-	infos := make([]Info, len(good))
+	choices := make([]Choice, len(good))
 	err := ErrSeveral
 	for i, f := range good {
-		infos[i] = describe(f)
+		choices[i] = Choice{describe(f), -1}
 		err = fmt.Errorf("%w: %s", err, f.device.label())
 	}
 	if t.options.UI.Choose == nil {
 		return 0, err
 	}
-	n, err := t.options.UI.Choose(ctx, infos)
+	n, err := t.options.UI.Choose(ctx, choices)
 	if err == nil && (n < 0 || n >= len(good)) {
 		err = ErrSeveral
 	}
@@ -111,71 +137,118 @@ func (t *Tokens) enroll(ctx context.Context, d device, p *properties, r *keyring
 	if r.RequireUP {
 		t.notice("The key will ask to be touched three times: to make a credential, to get its secret, and to see that it gives the same again.")
 	}
-	none := keyring.FIDO2{}
-	var pin []byte
-	// A token with a PIN wants it to make a credential, whatever the slot's policy will be.
-	byItself := r.RequireUV && !r.RequirePIN
-	if r.RequirePIN || p.Options[optionPIN] && !p.Options[optionNoPINMake] && !byItself {
-		var err error
-		if pin, err = t.askPIN(ctx, d, p); err != nil {
-			return none, nil, err
-		}
-		defer seal.Wipe(pin)
-	}
-	f := keyring.FIDO2{
-		Salt: bytes.Clone(r.Salt), RPID: r.RPID, Algorithm: r.Algorithm,
-		PIN: r.RequirePIN, UserPresence: r.RequireUP, UserVerification: r.RequireUV,
-	}
+	t.adapt(d, p, r)
+	f := keyring.FIDO2{Salt: bytes.Clone(r.Salt), RPID: r.RPID, Algorithm: r.Algorithm}
 	if len(p.AAGUID) == len(f.AAGUID) {
 		f.AAGUID = keyring.AAGUID(p.AAGUID)
 	}
-	id, err := t.create(ctx, d, r, bytes.Clone(pin), byItself)
-	if err != nil {
-		return none, nil, err
+	var key *seal.Key
+	attempt := func(pin []byte) (err error) {
+		f.CredentialID, err = t.create(ctx, d, p, r, bytes.Clone(pin))
+		if err != nil {
+			return err
+		}
+		f.PIN, f.UserPresence, f.UserVerification = r.RequirePIN, r.RequireUP, r.RequireUV
+		if f.PIN {
+			key, err = t.prove(ctx, d, &f, pin)
+			return err
+		}
+		key, err = t.prove(ctx, d, &f, nil)
+		if errors.Is(err, ErrPINRequired) && p.Options[optionPIN] {
+			t.notice(fmt.Sprintf("token %s gives its secret for its PIN only: the slot will ask for it too", d.label()))
+			r.RequirePIN = true
+			if pin != nil {
+				f.PIN = true
+				key, err = t.prove(ctx, d, &f, pin)
+			}
+		}
+		return err
 	}
-	f.CredentialID = id
-	if !r.RequirePIN {
-		seal.Wipe(pin)
-		pin = nil
+	err := ErrPINRequired
+	if !r.RequirePIN && !asksPIN(p, r) {
+		err = attempt(nil)
 	}
-	key, f, err := t.first(ctx, d, f, pin)
-	if err != nil {
-		return none, nil, err
+	// Nothing was tried yet, or the token wants a PIN although it didn't say so.
+	if errors.Is(err, ErrPINRequired) && (r.RequirePIN || p.Options[optionPIN]) {
+		err = t.withPIN(ctx, d, p, Asked{d.label(), -1}, attempt)
 	}
-	again, _, err := t.assert(ctx, d, f, pin)
+	if err == nil {
+		err = t.seek(ctx, d, &f)
+	}
 	if err != nil {
 		key.Destroy()
-		return none, nil, err
-	}
-	defer again.Destroy()
-	if !key.Equal(again) {
-		key.Destroy()
-		return none, nil, fmt.Errorf("%w: another one each time", ErrSecret)
+		return f, nil, err
 	}
 	return f, key, nil
 }
 
-// first gets the new credential's secret. A token that verifies its user unasked gives the secret that goes with
-// it, so that becomes the slot's policy.
-func (t *Tokens) first(ctx context.Context, d device, f keyring.FIDO2, pin []byte) (*seal.Key, keyring.FIDO2, error) {
-	key, _, err := t.assert(ctx, d, f, pin)
-	if err == nil || f.PIN || f.UserVerification || !errors.Is(err, errUnaskedVerification) {
-		return key, f, err
+// seek asks silently for the new credential, as unlocking will. A token that denies it is recorded as such.
+func (t *Tokens) seek(ctx context.Context, d device, f *keyring.FIDO2) error {
+	references, err := refer([]keyring.FIDO2{*f})
+	if err != nil {
+		return err
 	}
-	f.UserVerification = true
-	key, _, err = t.assert(ctx, d, f, pin)
-	return key, f, err
+	found := t.inspect(ctx, []device{d}, request{Credentials: references})[0]
+	if found.err != nil {
+		return found.err
+	}
+	if verdict(found.answer.Verdicts[0]) == notMine {
+		f.Hidden = true
+		t.notice(fmt.Sprintf("token %s doesn't tell silently which credentials it made: unlocking will ask every token of its model", d.label()))
+	}
+	return nil
+}
+
+// asksPIN tells whether a token with a PIN wants it to make a credential, whatever the slot's policy will be.
+func asksPIN(p *properties, r *keyring.EnrollRequest) bool {
+	return p.Options[optionPIN] && !r.RequireUV && (!p.Options[optionNoPINMake] || p.Options[optionAlwaysUV])
+}
+
+// verifiesToMake tells whether the token's own verification is what makes a credential.
+func verifiesToMake(p *properties, r *keyring.EnrollRequest) bool {
+	return r.RequireUV || p.Options[optionUV] && !p.Options[optionPIN] && (!p.Options[optionNoPINMake] || p.Options[optionAlwaysUV])
+}
+
+// prove gets the new credential's secret twice: it must be the same. A token that verifies its user unasked gives the
+// secret that goes with it, so that becomes the slot's policy.
+func (t *Tokens) prove(ctx context.Context, d device, f *keyring.FIDO2, pin []byte) (*seal.Key, error) {
+	get := func() (*seal.Key, error) {
+		if f.UserPresence {
+			t.touch(Asked{d.label(), -1})
+		}
+		return t.assert(ctx, d, *f, pin)
+	}
+	key, err := get()
+	if !f.PIN && !f.UserVerification && errors.Is(err, errUnaskedVerification) {
+		f.UserVerification = true
+		key, err = get()
+	}
+	if err != nil {
+		return nil, err
+	}
+	again, err := get()
+	if err != nil {
+		key.Destroy()
+		return nil, err
+	}
+	defer again.Destroy()
+	if !key.Equal(again) {
+		key.Destroy()
+		return nil, fmt.Errorf("%w: another one each time", ErrSecret)
+	}
+	return key, nil
 }
 
 // create makes the credential, whose id it checks against what the token signed. It wipes pin.
-func (t *Tokens) create(ctx context.Context, d device, r *keyring.EnrollRequest, pin []byte, byItself bool) ([]byte, error) {
+func (t *Tokens) create(ctx context.Context, d device, p *properties, r *keyring.EnrollRequest, pin []byte) ([]byte, error) {
 	algorithm := algES256
 	if r.Algorithm == keyring.EdDSA {
 		algorithm = algEdDSA
 	}
-	t.touch(d.label())
+	t.touch(Asked{d.label(), -1})
 	a, err := t.call(ctx, t.options.TouchTimeout, &request{
-		Op: opCreate, Device: d.at.Path, RPID: r.RPID, PIN: pin, Verify: byItself, Algorithm: algorithm,
+		Op: opCreate, Device: d.at.Path, RPID: r.RPID, PIN: pin, Algorithm: algorithm,
+		Verify: len(pin) == 0 && verifiesToMake(p, r), Unprotected: slices.Contains(p.Extensions, extensionProtect),
 		UserID: r.RepositoryID[:], UserName: r.RepositoryID.String(), DisplayName: clip(r.Label),
 	})
 	if err != nil {

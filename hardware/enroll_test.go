@@ -26,7 +26,7 @@ func TestEnrollRefuses(t *testing.T) {
 		{"no PIN set", softtoken.Options{}, needPIN, ErrPINNotSet},
 		{"no verification", softtoken.Options{}, func(r *keyring.EnrollRequest) { r.RequireUV = true }, ErrPolicy},
 		{"wrong PIN", softtoken.Options{PIN: "9999"}, needPIN, ErrPINInvalid},
-		{"always verifies by PIN", softtoken.Options{PIN: pin, Behaviour: softtoken.Behaviour{AlwaysUV: true}}, nil, ErrPINRequired},
+		{"always verifies without a PIN", softtoken.Options{Behaviour: softtoken.Behaviour{AlwaysUV: true}}, nil, ErrPINNotSet},
 		{"zero secret", softtoken.Options{Behaviour: softtoken.Behaviour{Quirks: softtoken.Quirks{ZeroSecret: true}}}, nil, ErrSecret},
 		{"changing secret", softtoken.Options{Behaviour: softtoken.Behaviour{Quirks: softtoken.Quirks{ChangingSecret: true}}}, nil, ErrSecret},
 		{"UP bit missing", softtoken.Options{Behaviour: softtoken.Behaviour{Quirks: softtoken.Quirks{OmitUP: true}}}, nil, ErrPolicy},
@@ -85,7 +85,7 @@ func TestEnrollChoice(t *testing.T) {
 		t.Errorf("nobody to ask: got %v, want ErrSeveral", err)
 	}
 	var offered []string
-	asking := New(spec, Options{UI: UI{Choose: func(_ context.Context, infos []Info) (int, error) {
+	asking := New(spec, Options{UI: UI{Choose: func(_ context.Context, infos []Choice) (int, error) {
 		for _, i := range infos {
 			offered = append(offered, i.Device)
 		}
@@ -102,6 +102,39 @@ func TestEnrollChoice(t *testing.T) {
 	}
 }
 
+// TestAdapted enrols tokens that can't follow the policy as asked for, but another one: the slot records that.
+func TestAdapted(t *testing.T) {
+	t.Parallel()
+	needUV := func(r *keyring.EnrollRequest) { r.RequireUV = true }
+	for _, test := range []struct {
+		name    string
+		options softtoken.Options
+		request func(*keyring.EnrollRequest)
+		pin, uv bool
+	}{
+		{"always by PIN", softtoken.Options{PIN: pin, Behaviour: softtoken.Behaviour{AlwaysUV: true}}, nil, true, false},
+		{"always by itself", softtoken.Options{Behaviour: softtoken.Behaviour{UV: true, AlwaysUV: true}}, nil, false, true},
+		{"verification by PIN", softtoken.Options{PIN: pin}, needUV, true, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			path, f, want := enrolled(t, test.options, test.request)
+			if f.PIN != test.pin || f.UserVerification != test.uv {
+				t.Fatalf("the slot says PIN %v, verification %v, want %v, %v", f.PIN, f.UserVerification, test.pin, test.uv)
+			}
+			m := keyring.Match{Device: "soft:" + path}
+			key, err := take(t.Context(), newTokens(t, &voice{pins: []string{pin}}, Options{}, m.Device), m, f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer key.Destroy()
+			if !key.Equal(want) {
+				t.Error("another secret")
+			}
+		})
+	}
+}
+
 // TestUnaskedVerification enrols a token that always verifies: the slot records it, so that unlocking asks for it.
 func TestUnaskedVerification(t *testing.T) {
 	t.Parallel()
@@ -110,7 +143,7 @@ func TestUnaskedVerification(t *testing.T) {
 		t.Fatal("user verification is not recorded")
 	}
 	m := keyring.Match{Device: "soft:" + path}
-	key, err := newTokens(t, &voice{}, Options{}, m.Device).Secret(t.Context(), m, f)
+	key, err := take(t.Context(), newTokens(t, &voice{}, Options{}, m.Device), m, f)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,7 +19,7 @@ var (
 	ErrTimeout        = errors.New("no answer in time")
 	ErrInterrupted    = errors.New("interrupted")
 	ErrLost           = errors.New("the token stopped answering sensibly: was it unplugged?")
-	ErrNotFIDO2       = errors.New("the device does not do FIDO2")
+	ErrNotFIDO2       = errors.New("the device does not do FIDO2 (an older, U2F-only key?)")
 	ErrNoHMACSecret   = errors.New("the token lacks the hmac-secret extension")
 	ErrPINRequired    = errors.New("the token asks for its PIN")
 	ErrPINInvalid     = errors.New("wrong PIN")
@@ -85,6 +85,7 @@ const (
 	codePresenceRequired  = -8
 	codeInternal          = -9
 	codeInvalidCommand    = 0x01
+	codeInvalidParameter  = 0x02
 	codeInvalidLength     = 0x03
 	codeTimeout           = 0x05
 	codeChannelBusy       = 0x06

@@ -37,9 +37,23 @@ func (t *Tokens) inspect(ctx context.Context, devices []device, r request) []fin
 }
 
 // Find asks every device silently which of the credentials it made. Matches that are certain come alone; a token
-// that does not answer silent questions is named only when there is none. When nothing matches and a device could
+// that does not answer silent questions is named only when there is none. Once a match is certain, other devices have
+// a short time left to match too; who hasn't answered then isn't waited for. When nothing matches and a device could
 // not be asked, the error is a *ProbeError.
 func (t *Tokens) Find(ctx context.Context, credentials []keyring.FIDO2) ([]keyring.Match, error) {
+	t.mu.Lock()
+	clear(t.denied)
+	t.mu.Unlock()
+	return t.look(ctx, credentials, false)
+}
+
+// Await is Find until something matches or ctx's deadline comes: it asks devices that are plugged in meanwhile, and again those that could not be
+// asked. Devices that denied the credentials in the last Find are left alone, unless they are plugged in again.
+func (t *Tokens) Await(ctx context.Context, credentials []keyring.FIDO2) ([]keyring.Match, error) {
+	return t.look(ctx, credentials, true)
+}
+
+func (t *Tokens) look(ctx context.Context, credentials []keyring.FIDO2, patient bool) ([]keyring.Match, error) {
 	if len(credentials) == 0 || t.spec.None() {
 		return nil, nil
 	}
@@ -47,34 +61,12 @@ func (t *Tokens) Find(ctx context.Context, credentials []keyring.FIDO2) ([]keyri
 	if err != nil {
 		return nil, err
 	}
-	devices, faults := t.devices(ctx)
-	findings := t.inspect(ctx, devices, request{Credentials: references})
-	if ctx.Err() != nil {
-		return nil, ended(ctx)
+	s := newSearch(t, references, credentials, patient)
+	if err := s.run(ctx); err != nil {
+		return nil, err
 	}
-	var certain, possible []keyring.Match
-	answered := false
-	for _, f := range findings {
-		if f.err != nil {
-			faults = append(faults, fmt.Errorf("token %s: %w", f.device.label(), f.err))
-			continue
-		}
-		answered = true
-		for i, v := range f.answer.Verdicts {
-			m := keyring.Match{Device: f.device.name, Product: f.device.at.Product, Credential: i}
-			switch verdict(v) {
-			case mine:
-				certain = append(certain, m)
-			case unclear:
-				possible = append(possible, m)
-			}
-		}
-	}
-	matches := certain
-	if len(matches) == 0 {
-		matches = possible
-	}
-	return matches, t.outcome(len(matches) > 0, answered, faults)
+	matches := s.matches()
+	return matches, t.outcome(len(matches) > 0, s.answered, s.faults())
 }
 
 func refer(credentials []keyring.FIDO2) ([]reference, error) {
@@ -92,12 +84,12 @@ func refer(credentials []keyring.FIDO2) ([]reference, error) {
 }
 
 // outcome tells of devices that could not be asked: aside when another one matched, else as the error. A device
-// that does not do FIDO2 is no fault.
+// that does not do FIDO2, or not hmac-secret, is no fault.
 func (t *Tokens) outcome(matched, answered bool, faults []error) error {
 	var left []error
 	for _, err := range faults {
 		switch {
-		case errors.Is(err, ErrNotFIDO2):
+		case errors.Is(err, ErrNotFIDO2), errors.Is(err, ErrNoHMACSecret):
 			if matched {
 				t.options.Log.Info(err.Error())
 				continue

@@ -58,7 +58,7 @@ func TestSeveralTokens(t *testing.T) {
 	if len(v.touches) != 0 || len(v.retries) != 0 {
 		t.Errorf("the probe asked for %v, %v", v.touches, v.retries)
 	}
-	got, err := tokens.Secret(t.Context(), matches[0], f)
+	got, err := take(t.Context(), tokens, matches[0], f)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +83,7 @@ func TestNoToken(t *testing.T) {
 	}
 	// Asked all the same, the token refuses and gives no secret.
 	wrong := keyring.Match{Device: tokens.spec[0].String()}
-	if _, err := tokens.Secret(t.Context(), wrong, f); !errors.Is(err, ErrNoToken) {
+	if _, err := take(t.Context(), tokens, wrong, f); !errors.Is(err, ErrNoToken) {
 		t.Errorf("Secret: got %v, want ErrNoToken", err)
 	}
 }
@@ -108,7 +108,7 @@ func TestNoneOpensNothing(t *testing.T) {
 	if got, err := tokens.List(t.Context()); err != nil || got != nil {
 		t.Errorf("List: got %v, %v", got, err)
 	}
-	if _, err := tokens.Secret(t.Context(), keyring.Match{Device: "/dev/null"}, f); !errors.Is(err, ErrAbsent) {
+	if _, err := take(t.Context(), tokens, keyring.Match{Device: "/dev/null"}, f); !errors.Is(err, ErrAbsent) {
 		t.Errorf("Secret: got %v, want ErrAbsent", err)
 	}
 	if _, _, err := tokens.Enroll(t.Context(), enrollRequest()); !errors.Is(err, ErrNoToken) {
@@ -244,10 +244,10 @@ func TestUnclear(t *testing.T) {
 	if err != nil || len(got) != 2 {
 		t.Fatalf("alone: got %v, %v, want both quiet tokens", got, err)
 	}
-	if _, err := tokens.Secret(t.Context(), got[0], f); !errors.Is(err, ErrNoToken) {
+	if _, err := take(t.Context(), tokens, got[0], f); !errors.Is(err, ErrNoToken) {
 		t.Errorf("the wrong one: got %v, want ErrNoToken", err)
 	}
-	key, err := tokens.Secret(t.Context(), got[1], f)
+	key, err := take(t.Context(), tokens, got[1], f)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,8 +20,8 @@ const (
 	helperBadCall = 2
 )
 
-// HelperMain is the helper process: it reads one request from stdin, writes one answer to stdout and returns the
-// exit code. When stdin ends before that, the parent gave up or is gone: a touch request is taken back and the
+// HelperMain is the helper process: it reads one request from stdin, writes one answer to stdout, after a sign of
+// life for each question the device has answered meanwhile, and returns the exit code. When stdin ends before that, the parent gave up or is gone: a touch request is taken back and the
 // process exits.
 func HelperMain(stdin io.Reader, stdout io.Writer) int {
 	if err := harden(); err != nil {
@@ -41,7 +41,8 @@ func HelperMain(stdin io.Reader, stdout io.Writer) int {
 	answered, gone := make(chan *answer, 1), make(chan struct{})
 	go func() {
 		quiet()
-		answered <- carryOut(&device, &r)
+		// Before the answer, and by the same goroutine: frames don't mix. A parent that is gone is seen below.
+		answered <- carryOut(&device, &r, func() { _ = writeFrame(stdout, &answer{Version: wireVersion, Pending: true}) })
 	}()
 	go func() {
 		_, _ = io.Copy(io.Discard, stdin)
@@ -57,16 +58,21 @@ func HelperMain(stdin io.Reader, stdout io.Writer) int {
 		}
 		return 0
 	case <-gone:
-		takeBack(&device, answered)
+		takeBack(&device, &r, answered, stdout)
 		return 1
 	}
 }
 
-func takeBack(device *current, answered <-chan *answer) {
+// takeBack ends a wait for a touch. A device that was probed has told something by being cancelled: that it lives.
+func takeBack(device *current, r *request, answered <-chan *answer, stdout io.Writer) {
 	for range cancelAtMost {
 		go device.cancel() // blocks while the device is being opened or closed
 		select {
 		case a := <-answered:
+			if r.Op == opInspect {
+				a.Version = wireVersion
+				_ = writeFrame(stdout, a) // if the parent still listens
+			}
 			a.wipe()
 			return
 		case <-time.After(cancelPause):
@@ -96,7 +102,7 @@ func quiet() {
 	_ = unix.PthreadSigmask(unix.SIG_BLOCK, &all, nil)
 }
 
-func carryOut(device *current, r *request) *answer {
+func carryOut(device *current, r *request, pending func()) *answer {
 	a := &answer{}
 	if r.Op == opList {
 		a.Locations, a.Fault = locations()
@@ -107,7 +113,7 @@ func carryOut(device *current, r *request) *answer {
 	}
 	switch r.Op {
 	case opInspect:
-		a.Properties, a.Verdicts, a.Fault = inspect(device, r)
+		a.Properties, a.Verdicts, a.Fault = inspect(device, r, pending)
 	case opSecret:
 		a.AuthData, a.Secret, a.Fault = device.secret(r)
 	case opCreate:
@@ -126,45 +132,6 @@ func unwrap(data []byte) ([]byte, *fault) {
 		return nil, &fault{Kind: faultCTAP, Code: codeRXInvalidCBOR}
 	}
 	return raw, nil
-}
-
-func inspect(device *current, r *request) (*properties, []uint, *fault) {
-	p, f := device.properties(r.Device, r.Firmware)
-	if f != nil {
-		return nil, nil, f
-	}
-	out := make([]uint, len(r.Credentials))
-	if !p.hmacSecret() {
-		return p, out, nil // it made none of ours
-	}
-	for i, c := range r.Credentials {
-		v, f := judge(device.silent(r.Device, c))
-		if f != nil {
-			return nil, nil, f
-		}
-		out[i] = uint(v)
-	}
-	return p, out, nil
-}
-
-// judge reads the answer to a silent probe. Tokens that refuse to be asked silently may still own the credential.
-func judge(f *fault) (verdict, *fault) {
-	if f == nil {
-		return mine, nil
-	}
-	if f.Kind != faultCTAP {
-		return notMine, f
-	}
-	switch f.Code {
-	case codeNoCredentials, codeInvalidCredential, codeInvalidLength, codeNotAllowed, codeOther:
-		return notMine, nil
-	case codeUPRequired, codePresenceRequired, codePINRequired, codeUnsupportedOption, codeInvalidOption, codeUVInvalid, codeUVBlocked:
-		return unclear, nil
-	}
-	if f.Code > 0 && f.Code != codeChannelBusy && f.Code != codeTimeout {
-		return notMine, nil
-	}
-	return notMine, f
 }
 
 // reachable tells what libfido2 does not: it opens a device that is missing, forbidden or locked with the same

@@ -32,7 +32,7 @@ type Info struct {
 func (t *Tokens) List(ctx context.Context) ([]Info, error) {
 	devices, faults := t.devices(ctx)
 	var out []Info
-	for _, f := range t.inspect(ctx, devices, request{Firmware: true}) {
+	for _, f := range t.inspect(ctx, devices, request{Details: true}) {
 		out = append(out, describe(f))
 	}
 	if ctx.Err() != nil {

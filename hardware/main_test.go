@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"bkfs/archive/seal"
 	"bkfs/hardware/softtoken"
 	"bkfs/keyring"
 )
@@ -24,6 +25,8 @@ const (
 	muteCommand    = "__mute"
 	garbageCommand = "__garbage"
 	nobodyCommand  = "__nobody"
+	denyCommand    = "__deny"   // the device denies every credential that it is asked for silently
+	unsureCommand  = "__unsure" // the device's own user verification is blocked
 )
 
 func TestMain(m *testing.M) {
@@ -35,6 +38,15 @@ func TestMain(m *testing.M) {
 			crash(os.Args[2:])
 		case nobodyCommand:
 			asNobody()
+		case denyCommand:
+			change(nil, func(a *answer) { clear(a.Verdicts) })
+		case unsureCommand:
+			change(func(r *request) *answer {
+				if r.Op == opSecret && r.Verify {
+					return &answer{Fault: &fault{Kind: faultCTAP, Code: codeUVBlocked}}
+				}
+				return nil
+			}, nil)
 		case muteCommand: // ends with its stdin only
 			_, _ = io.Copy(io.Discard, os.Stdin)
 			time.Sleep(time.Hour) // until it is killed
@@ -60,6 +72,34 @@ func crash(paths []string) {
 	os.Exit(HelperMain(io.MultiReader(&again, os.Stdin), os.Stdout))
 }
 
+// change is a helper that gives an answer of its own, or changes the device's.
+func change(own func(*request) *answer, edit func(*answer)) {
+	var r request
+	if readFrame(os.Stdin, &r) != nil {
+		os.Exit(9)
+	}
+	if own != nil {
+		if a := own(&r); a != nil {
+			a.Version = wireVersion
+			_ = writeFrame(os.Stdout, a)
+			os.Exit(0)
+		}
+	}
+	var again, frames bytes.Buffer
+	_ = writeFrame(&again, &r)
+	code := HelperMain(io.MultiReader(&again, os.Stdin), &frames)
+	for {
+		var a answer
+		if readFrame(&frames, &a) != nil {
+			os.Exit(code)
+		}
+		if edit != nil {
+			edit(&a)
+		}
+		_ = writeFrame(os.Stdout, &a)
+	}
+}
+
 // asNobody is a helper without the rights of root.
 func asNobody() {
 	if os.Getuid() == 0 && syscall.Setuid(65534) != nil {
@@ -79,17 +119,21 @@ type voice struct {
 
 func (v *voice) ui() UI {
 	return UI{
-		Touch: func(label string) {
+		Touch: func(tokens []Asked) {
 			v.mu.Lock()
 			defer v.mu.Unlock()
-			v.touches = append(v.touches, label)
+			var labels []string
+			for _, a := range tokens {
+				labels = append(labels, a.Device)
+			}
+			v.touches = append(v.touches, strings.Join(labels, "; "))
 		},
 		Notice: func(text string) {
 			v.mu.Lock()
 			defer v.mu.Unlock()
 			v.notices = append(v.notices, text)
 		},
-		PIN: func(_ context.Context, _ string, retries int) ([]byte, error) {
+		PIN: func(_ context.Context, _ Asked, retries int) ([]byte, error) {
 			v.mu.Lock()
 			defer v.mu.Unlock()
 			v.retries = append(v.retries, retries)
@@ -107,6 +151,13 @@ func (v *voice) said(part string) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return strings.Contains(strings.Join(v.notices, "\n"), part)
+}
+
+// take gets the secret of one match.
+func take(ctx context.Context, tokens *Tokens, m keyring.Match, f keyring.FIDO2) (*seal.Key, error) {
+	m.Credential = 0
+	_, key, err := tokens.Secret(ctx, []keyring.Match{m}, []keyring.FIDO2{f})
+	return key, err
 }
 
 // newToken makes a software token's file.

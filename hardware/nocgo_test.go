@@ -16,7 +16,7 @@ func TestUnsupported(t *testing.T) {
 	if _, err := tokens.Find(t.Context(), []keyring.FIDO2{f}); !errors.Is(err, ErrUnsupported) {
 		t.Errorf("Find: got %v, want ErrUnsupported", err)
 	}
-	if _, err := tokens.Secret(t.Context(), keyring.Match{Device: "/dev/hidraw0"}, f); !errors.Is(err, ErrUnsupported) {
+	if _, err := take(t.Context(), tokens, keyring.Match{Device: "/dev/hidraw0"}, f); !errors.Is(err, ErrUnsupported) {
 		t.Errorf("Secret: got %v, want ErrUnsupported", err)
 	}
 	if _, _, err := tokens.Enroll(t.Context(), enrollRequest()); !errors.Is(err, ErrUnsupported) {

@@ -15,6 +15,7 @@ const (
 	cancelGrace = 400 * time.Millisecond // for the helper to take a touch request back
 	killGrace   = time.Second            // for the kernel to end a killed helper; one stuck in a driver is left behind
 	maxStderr   = 4 << 10
+	slowFactor  = 4 // a device that answers slowly, but answers, gets its deadline anew, up to so often
 )
 
 // helper is one helper process.
@@ -26,7 +27,8 @@ type helper struct {
 	exited chan error
 }
 
-// call runs one request in a helper process, which is gone when call returns. It wipes the request's PIN.
+// call runs one request in a helper process, which is gone when call returns. limit is for the next sign of life. It
+// wipes the request's PIN.
 func (t *Tokens) call(ctx context.Context, limit time.Duration, r *request) (*answer, error) {
 	defer r.wipe()
 	if ctx.Err() != nil {
@@ -41,29 +43,48 @@ func (t *Tokens) call(ctx context.Context, limit time.Duration, r *request) (*an
 		answer *answer
 		err    error
 	}
-	done := make(chan outcome, 1)
+	done, alive := make(chan outcome, 1), make(chan struct{}, 1)
 	go func() {
-		a, err := h.exchange(r)
+		a, err := h.exchange(r, alive)
 		done <- outcome{a, err}
 	}()
-	deadline := time.NewTimer(limit)
+	deadline, begin := time.NewTimer(limit), time.Now()
 	defer deadline.Stop()
+	for err == nil {
+		select {
+		case o := <-done:
+			if o.err != nil {
+				h.end(killGrace)
+				return nil, h.failure(o.err)
+			}
+			h.end(0) // it has closed the device before it answered
+			return o.answer, o.answer.error()
+		case <-alive:
+			deadline.Reset(min(limit, slowFactor*limit-time.Since(begin)))
+		case <-deadline.C:
+			err = fmt.Errorf("%w (%v)", ErrTimeout, limit)
+		case <-ctx.Done():
+			err = ended(ctx)
+		}
+	}
+	h.in.Close()
+	grace := time.NewTimer(cancelGrace)
+	defer grace.Stop()
 	select {
 	case o := <-done:
-		if o.err != nil {
-			h.end(killGrace)
-			return nil, h.failure(o.err)
+		h.end(0)
+		if o.answer == nil {
+			return nil, err
 		}
-		h.end(0) // it has closed the device before it answered
-		return o.answer, o.answer.error()
-	case <-deadline.C:
-		err = fmt.Errorf("%w (%v)", ErrTimeout, limit)
-	case <-ctx.Done():
-		err = ended(ctx)
-	}
-	h.end(cancelGrace)
-	if o := <-done; o.answer != nil { // the pipes are closed: it returns at once
+		if r.Op == opInspect && o.answer.Fault == nil && ctx.Err() == nil {
+			return o.answer, nil // it wanted a touch, and answered when it was cancelled
+		}
 		o.answer.wipe()
+	case <-grace.C:
+		h.end(0)
+		if o := <-done; o.answer != nil { // the pipes are closed: it returns at once
+			o.answer.wipe()
+		}
 	}
 	return nil, err
 }
@@ -117,20 +138,29 @@ func helperEnv() []string {
 	return env
 }
 
-func (h *helper) exchange(r *request) (*answer, error) {
+// exchange sends r and waits for the answer; every sign of life before it goes to alive.
+func (h *helper) exchange(r *request, alive chan<- struct{}) (*answer, error) {
 	if err := writeFrame(h.in, r); err != nil {
 		return nil, err
 	}
-	var a answer
-	err := readFrame(h.out, &a)
-	if err == nil {
-		err = a.check(r)
+	for {
+		var a answer
+		err := readFrame(h.out, &a)
+		if err == nil {
+			err = a.check(r)
+		}
+		if err != nil {
+			a.wipe()
+			return nil, err
+		}
+		if !a.Pending {
+			return &a, nil
+		}
+		select {
+		case alive <- struct{}{}:
+		default:
+		}
 	}
-	if err != nil {
-		a.wipe()
-		return nil, err
-	}
-	return &a, nil
 }
 
 // end closes the helper's stdin, gives it time to leave by itself, and kills it.

@@ -11,90 +11,34 @@ import (
 	"bkfs/keyring"
 )
 
-// Secret makes the real assertion with the credential's own policy, and checks that it was followed. A wrong PIN
-// is an ErrPINInvalid (*PINError) and is not asked for again.
-func (t *Tokens) Secret(ctx context.Context, m keyring.Match, credential keyring.FIDO2) (*seal.Key, error) {
-	d, err := t.find(ctx, m.Device)
-	if err != nil {
-		return nil, fmt.Errorf("token %s: %w", m.Device, err)
-	}
-	key, err := t.secret(ctx, d, credential)
-	if err != nil {
-		return nil, fmt.Errorf("token %s: %w", d.label(), err)
-	}
-	return key, nil
-}
-
-func (t *Tokens) secret(ctx context.Context, d device, credential keyring.FIDO2) (*seal.Key, error) {
-	var pin []byte
-	if credential.PIN {
-		f := t.inspect(ctx, []device{d}, request{})[0]
-		if f.err != nil {
-			return nil, f.err
-		}
-		var err error
-		if pin, err = t.askPIN(ctx, d, f.answer.Properties); err != nil {
-			return nil, err
-		}
-		defer seal.Wipe(pin)
-	}
-	key, _, err := t.assert(ctx, d, credential, pin)
-	return key, err
-}
-
-// askPIN asks the user once, having shown how many tries are left.
-func (t *Tokens) askPIN(ctx context.Context, d device, p *properties) ([]byte, error) {
-	switch {
-	case !p.Options[optionPIN]:
-		return nil, ErrPINNotSet
-	case p.Retries == 0:
-		return nil, ErrPINBlocked
-	case t.options.UI.PIN == nil:
-		return nil, ErrPINRequired
-	}
-	pin, err := t.options.UI.PIN(ctx, "PIN of "+d.label(), p.Retries)
-	if err != nil {
-		return nil, err
-	}
-	if len(pin) == 0 || len(pin) > maxPIN || bytes.IndexByte(pin, 0) >= 0 {
-		seal.Wipe(pin)
-		return nil, fmt.Errorf("%w: no token has such a PIN, so it was not tried", ErrPINInvalid)
-	}
-	return pin, nil
-}
-
-// assert gets the secret, and tells whether the token says that it verified its user. pin stays the caller's.
-func (t *Tokens) assert(ctx context.Context, d device, c keyring.FIDO2, pin []byte) (*seal.Key, bool, error) {
+// assert gets the secret under the credential's policy. pin stays the caller's. The user has been told to touch.
+func (t *Tokens) assert(ctx context.Context, d device, c keyring.FIDO2, pin []byte) (*seal.Key, error) {
 	r := &request{
 		Op: opSecret, Device: d.at.Path, Credentials: []reference{{c.RPID, c.CredentialID}}, Salt: c.Salt,
-		PIN: bytes.Clone(pin), Presence: c.UserPresence, Verify: c.UserVerification && !c.PIN,
-	}
-	if c.UserPresence {
-		t.touch(d.label())
+		PIN: bytes.Clone(pin), Presence: c.UserPresence, Verify: c.UserVerification && len(pin) == 0,
 	}
 	a, err := t.call(ctx, t.options.TouchTimeout, r)
 	if err != nil {
 		if errors.Is(err, ErrTimeout) && c.UserPresence {
 			err = fmt.Errorf("it was not touched: %w", err)
 		}
-		return nil, false, err
+		return nil, err
 	}
 	defer a.wipe()
 	data, err := parseAuthData(a.AuthData)
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	if err := data.follows(c); err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	switch {
 	case len(a.Secret) != secretSize:
-		return nil, false, fmt.Errorf("%w: %d bytes, want %d", ErrSecret, len(a.Secret), secretSize)
+		return nil, fmt.Errorf("%w: %d bytes, want %d", ErrSecret, len(a.Secret), secretSize)
 	case bytes.Count(a.Secret, []byte{0}) == secretSize:
-		return nil, false, fmt.Errorf("%w: all zero", ErrSecret)
+		return nil, fmt.Errorf("%w: all zero", ErrSecret)
 	}
-	key, err := seal.KeyFrom(a.Secret)
-	return key, data.flags&flagUV != 0, err
+	return seal.KeyFrom(a.Secret)
 }
 
 // Flags of authenticator data (WebAuthn level 2, section 6.1).

@@ -30,14 +30,14 @@ func TestPIN(t *testing.T) {
 	tokens := newTokens(t, v, Options{}, m.Device)
 	wrong := func(retries int) {
 		t.Helper()
-		_, err := tokens.Secret(t.Context(), m, f)
+		_, err := take(t.Context(), tokens, m, f)
 		var e *PINError
 		if !errors.Is(err, ErrPINInvalid) || !errors.As(err, &e) || e.Retries != retries {
 			t.Fatalf("got %v, want a wrong PIN and %d tries left", err, retries)
 		}
 	}
 	wrong(7)
-	key, err := tokens.Secret(t.Context(), m, f)
+	key, err := take(t.Context(), tokens, m, f)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +48,7 @@ func TestPIN(t *testing.T) {
 	wrong(7)
 	wrong(6)
 	for range 2 { // the third wrong one in a row, and then the right one
-		if _, err := tokens.Secret(t.Context(), m, f); !errors.Is(err, ErrPINAuthBlocked) {
+		if _, err := take(t.Context(), tokens, m, f); !errors.Is(err, ErrPINAuthBlocked) {
 			t.Fatalf("got %v, want ErrPINAuthBlocked", err)
 		}
 	}
@@ -67,7 +67,7 @@ func TestPINBlocked(t *testing.T) {
 	var err error
 	for i := range 8 {
 		tokens := newTokens(t, &voice{pins: []string{"0000"}}, Options{}, m.Device) // power is cut between the tries
-		_, err = tokens.Secret(t.Context(), m, f)
+		_, err = take(t.Context(), tokens, m, f)
 		if i < 7 && !errors.Is(err, ErrPINInvalid) {
 			t.Fatalf("try %d: got %v, want ErrPINInvalid", i, err)
 		}
@@ -76,7 +76,7 @@ func TestPINBlocked(t *testing.T) {
 		t.Errorf("last try: got %v, want ErrPINBlocked", err)
 	}
 	v := &voice{}
-	if _, err := newTokens(t, v, Options{}, m.Device).Secret(t.Context(), m, f); !errors.Is(err, ErrPINBlocked) || len(v.retries) != 0 {
+	if _, err := take(t.Context(), newTokens(t, v, Options{}, m.Device), m, f); !errors.Is(err, ErrPINBlocked) || len(v.retries) != 0 {
 		t.Errorf("when blocked: got %v and asked %d times, want ErrPINBlocked and no question", err, len(v.retries))
 	}
 }
@@ -88,12 +88,12 @@ func TestPINNotAsked(t *testing.T) {
 	spec, _ := ParseSpec(m.Device)
 	mute := New(spec, Options{})
 	defer mute.Close()
-	if _, err := mute.Secret(t.Context(), m, f); !errors.Is(err, ErrPINRequired) {
+	if _, err := take(t.Context(), mute, m, f); !errors.Is(err, ErrPINRequired) {
 		t.Errorf("nobody to ask: got %v, want ErrPINRequired", err)
 	}
 	for _, bad := range []string{"", strings.Repeat("1", maxPIN+1), "12\x0034"} {
 		tokens := newTokens(t, &voice{pins: []string{bad}}, Options{}, m.Device)
-		if _, err := tokens.Secret(t.Context(), m, f); !errors.Is(err, ErrPINInvalid) {
+		if _, err := take(t.Context(), tokens, m, f); !errors.Is(err, ErrPINInvalid) {
 			t.Errorf("PIN %q: got %v, want ErrPINInvalid", bad, err)
 		}
 	}
@@ -140,7 +140,7 @@ func TestPolicy(t *testing.T) {
 				}
 			}
 			m := keyring.Match{Device: "soft:" + path}
-			key, err := newTokens(t, &voice{pins: []string{pin}}, Options{}, m.Device).Secret(t.Context(), m, f)
+			key, err := take(t.Context(), newTokens(t, &voice{pins: []string{pin}}, Options{}, m.Device), m, f)
 			if err == nil {
 				key.Destroy()
 				t.Fatal("a secret all the same")
@@ -160,7 +160,7 @@ func TestNoTouchPolicy(t *testing.T) {
 		func(r *keyring.EnrollRequest) { r.RequireUP = false })
 	before := status(t, path).Seen.Blinks
 	v := &voice{}
-	key, err := newTokens(t, v, Options{}, "soft:"+path).Secret(t.Context(), keyring.Match{Device: "soft:" + path}, f)
+	key, err := take(t.Context(), newTokens(t, v, Options{}, "soft:"+path), keyring.Match{Device: "soft:" + path}, f)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,7 +179,7 @@ func TestTouch(t *testing.T) {
 	tokens := newTokens(t, v, Options{}, "soft:"+path)
 	pressed := make(chan error, 1)
 	go func() { pressed <- softtoken.Press(t.Context(), path) }()
-	key, err := tokens.Secret(t.Context(), keyring.Match{Device: "soft:" + path}, f)
+	key, err := take(t.Context(), tokens, keyring.Match{Device: "soft:" + path}, f)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -223,7 +223,7 @@ func TestUntouched(t *testing.T) {
 					cancel()
 				}()
 			}
-			_, err := tokens.Secret(ctx, keyring.Match{Device: "soft:" + path}, f)
+			_, err := take(ctx, tokens, keyring.Match{Device: "soft:" + path}, f)
 			if !errors.Is(err, test.want) {
 				t.Errorf("got %v, want %v", err, test.want)
 			}
@@ -232,7 +232,7 @@ func TestUntouched(t *testing.T) {
 			}
 			// The token is free for the next one at once.
 			go func() { _ = softtoken.Press(t.Context(), path) }()
-			key, err := tokens.Secret(t.Context(), keyring.Match{Device: "soft:" + path}, f)
+			key, err := take(t.Context(), tokens, keyring.Match{Device: "soft:" + path}, f)
 			if test.stop && err != nil {
 				t.Errorf("afterwards: %v", err)
 			}
@@ -257,7 +257,7 @@ func TestUnplugged(t *testing.T) {
 		s.Close()
 	}()
 	m := keyring.Match{Device: s.Device()}
-	if _, err := newTokens(t, &voice{}, Options{}, m.Device).Secret(t.Context(), m, f); !errors.Is(err, ErrLost) {
+	if _, err := take(t.Context(), newTokens(t, &voice{}, Options{}, m.Device), m, f); !errors.Is(err, ErrLost) {
 		t.Errorf("got %v, want ErrLost", err)
 	}
 }
@@ -284,7 +284,7 @@ func TestSignals(t *testing.T) {
 		_ = softtoken.Press(t.Context(), path)
 		sent <- n
 	}()
-	key, err := tokens.Secret(t.Context(), keyring.Match{Device: "soft:" + path}, f)
+	key, err := take(t.Context(), tokens, keyring.Match{Device: "soft:" + path}, f)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -29,20 +30,37 @@ const (
 	optionAlwaysUV  = "alwaysUv"
 	optionNoPINMake = "makeCredUvNotRqd" // credentials are made without the PIN
 	extensionSecret = "hmac-secret"
+	// CTAP 2.1, clause 12.1: a token may hide credentials from whoever isn't verified, unless told not to.
+	extensionProtect = "credProtect"
 )
 
 // HelperCommand is the argument under which the program runs HelperMain.
 const HelperCommand = "__hardware"
 
+// Asked is a token that the user has to do something with.
+type Asked struct {
+	Device     string // for the user: product and path
+	Credential int    // position in the list given to Find and Secret; -1 for one that is being made
+}
+
+// Choice is one of several tokens.
+type Choice struct {
+	Info
+	Credential int // as in Asked
+}
+
 // UI is how Tokens speaks with the user; each function may be nil.
 type UI struct {
-	// Touch says that the token label waits for a touch.
-	Touch func(label string)
+	// Touch says that these tokens wait for a touch; of several, one is enough.
+	Touch func(tokens []Asked)
 	// PIN asks for a PIN once. retries is how many tries the token has left, -1 when unknown. The PIN is wiped
 	// after use. Nil: ErrPINRequired.
-	PIN func(ctx context.Context, prompt string, retries int) ([]byte, error)
-	// Choose picks one of several tokens to enrol. Nil: ErrSeveral.
-	Choose func(ctx context.Context, tokens []Info) (int, error)
+	PIN func(ctx context.Context, token Asked, retries int) ([]byte, error)
+	// Retype says that a person answers PIN, and is asked again after a wrong one.
+	Retype bool
+	// Choose picks one of several tokens, to enrol or to type a PIN for. Nil: ErrSeveral to enrol; to unlock, the
+	// first.
+	Choose func(ctx context.Context, tokens []Choice) (int, error)
 	// Notice tells what else the user should know, such as a device that could not be asked.
 	Notice func(text string)
 	// Soft tells which software tokens were powered up, named as in a Spec. Nil: a notice.
@@ -67,7 +85,10 @@ type Tokens struct {
 	soft   map[string]*softtoken.Server // by state file; powered up at first use
 	fresh  []string                     // software tokens that the user wasn't told of yet
 	auto   map[string]location          // by path: what enumeration found
+	denied map[string]identity          // by name: devices that the last search has done with
 	closed bool
+
+	background sync.WaitGroup // probes that were given up and are ending
 }
 
 var _ keyring.Token = (*Tokens)(nil)
@@ -90,11 +111,14 @@ func New(spec Spec, o Options) *Tokens {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Tokens{spec: spec, options: o, soft: map[string]*softtoken.Server{}, auto: map[string]location{}}
+	return &Tokens{
+		spec: spec, options: o, soft: map[string]*softtoken.Server{}, auto: map[string]location{}, denied: map[string]identity{},
+	}
 }
 
-// Close takes the power from the software tokens.
+// Close waits for what was given up, and takes the power from the software tokens.
 func (t *Tokens) Close() error {
+	t.background.Wait()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.closed = true
@@ -126,12 +150,17 @@ func (t *Tokens) devices(ctx context.Context) ([]device, []error) {
 	}
 	var out []device
 	var faults []error
-	for _, source := range t.spec {
-		found, err := t.source(ctx, source)
-		if err != nil {
-			faults = append(faults, fmt.Errorf("%s: %w", source, err))
+	found, errs := make([][]device, len(t.spec)), make([]error, len(t.spec))
+	var wg sync.WaitGroup
+	for i, source := range t.spec {
+		wg.Go(func() { found[i], errs[i] = t.source(ctx, source) })
+	}
+	wg.Wait()
+	for i, source := range t.spec {
+		if errs[i] != nil {
+			faults = append(faults, fmt.Errorf("%s: %w", source, errs[i]))
 		}
-		out = append(out, found...)
+		out = append(out, found[i]...)
 	}
 	t.tellSoft()
 	seen := map[string]bool{}
@@ -169,6 +198,9 @@ func (t *Tokens) source(ctx context.Context, s Source) ([]device, error) {
 		return out, denied(hidrawClass, "/dev")
 	case Soft:
 		server, err := t.power(s.Path)
+		if errors.Is(err, os.ErrNotExist) {
+			err = fmt.Errorf("%w: %w", ErrAbsent, err)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -200,7 +232,12 @@ func (t *Tokens) power(path string) (*softtoken.Server, error) {
 // tellSoft warns of software tokens, of all at once.
 func (t *Tokens) tellSoft() {
 	t.mu.Lock()
-	names := t.fresh
+	var names []string
+	for _, s := range t.spec { // in the user's order
+		if slices.Contains(t.fresh, s.String()) {
+			names = append(names, s.String())
+		}
+	}
 	t.fresh = nil
 	t.mu.Unlock()
 	switch {
@@ -256,8 +293,8 @@ func (t *Tokens) notice(text string) {
 	}
 }
 
-func (t *Tokens) touch(label string) {
-	if t.options.UI.Touch != nil {
-		t.options.UI.Touch(label)
+func (t *Tokens) touch(tokens ...Asked) {
+	if t.options.UI.Touch != nil && len(tokens) > 0 {
+		t.options.UI.Touch(tokens)
 	}
 }

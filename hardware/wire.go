@@ -12,7 +12,7 @@ import (
 	"github.com/fxamacker/cbor/v2"
 )
 
-// The helper's protocol: one frame in, one frame out. A frame is the length of a CBOR map (4 bytes, big endian),
+// The helper's protocol: one frame in, one frame out, before which there may be pending ones. A frame is the length of a CBOR map (4 bytes, big endian),
 // the length of a secret (2 bytes), the map with integer keys, and the secret: the PIN in a request, the
 // hmac-secret in an answer. Both ends are the same binary, so another version is an error and never negotiated.
 const (
@@ -60,7 +60,8 @@ type request struct {
 	UserID      []byte      `cbor:"10,keyasint,omitempty"`
 	UserName    string      `cbor:"11,keyasint,omitempty"`
 	DisplayName string      `cbor:"12,keyasint,omitempty"`
-	Firmware    bool        `cbor:"13,keyasint,omitempty"` // inspect: ask for it too
+	Unprotected bool        `cbor:"14,keyasint,omitempty"` // create: with credProtect level 1, whatever the token's default
+	Details     bool        `cbor:"13,keyasint,omitempty"` // inspect: ask for firmware and PIN retries too
 }
 
 // location is an enumerated device.
@@ -78,7 +79,7 @@ type properties struct {
 	Versions   []string        `cbor:"2,keyasint,omitempty"`
 	Extensions []string        `cbor:"3,keyasint,omitempty"`
 	Options    map[string]bool `cbor:"4,keyasint,omitempty"`
-	Retries    int             `cbor:"5,keyasint"` // PIN retries; -1 unknown or no PIN set
+	Retries    int             `cbor:"5,keyasint"` // PIN retries; -1 unknown, not asked for or no PIN set
 	Firmware   string          `cbor:"6,keyasint,omitempty"`
 }
 
@@ -100,6 +101,7 @@ type answer struct {
 	Verdicts     []uint      `cbor:"5,keyasint,omitempty"`
 	CredentialID []byte      `cbor:"6,keyasint,omitempty"`
 	AuthData     []byte      `cbor:"7,keyasint,omitempty"` // raw, without its CBOR header
+	Pending      bool        `cbor:"8,keyasint,omitempty"` // a sign of life: the device answered, and more is being asked
 	Secret       []byte      `cbor:"-"`
 }
 
@@ -150,7 +152,7 @@ func (a *answer) check(r *request) error {
 	if a.Version != wireVersion {
 		return bad(fmt.Sprintf("version %d, want %d", a.Version, wireVersion))
 	}
-	if a.Fault != nil {
+	if a.Fault != nil || a.Pending {
 		return nil //nolint:nilerr // a well-formed answer, whatever it says
 	}
 	switch r.Op {

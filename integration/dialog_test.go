@@ -15,7 +15,10 @@ import (
 
 // dialog runs a command with a terminal of its own and answers its questions, each only once it is asked: lines
 // "question => answer", where the question is a regular expression. It returns all that was on the terminal.
-func dialog(c *exec.Cmd, lines string) (transcript string, err error) {
+func dialog(c *exec.Cmd, lines string) (transcript string, err error) { return converse(c, lines, nil) }
+
+// converse is dialog where a line without an answer is something to wait for, and then to act on.
+func converse(c *exec.Cmd, lines string, act func(terminal *os.File)) (transcript string, err error) {
 	// Non-blocking, so that reading has a deadline.
 	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
@@ -48,7 +51,7 @@ func dialog(c *exec.Cmd, lines string) (transcript string, err error) {
 		return err == nil
 	}
 	for line := range strings.Lines(lines) {
-		question, answer, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " => ")
+		question, answer, answered := strings.Cut(strings.TrimSuffix(line, "\n"), " => ")
 		pattern := regexp.MustCompile(question)
 		for !pattern.Match(text[asked:]) {
 			if !hear() {
@@ -57,6 +60,10 @@ func dialog(c *exec.Cmd, lines string) (transcript string, err error) {
 			}
 		}
 		asked = len(text)
+		if !answered && act != nil {
+			act(master)
+			continue
+		}
 		if _, err := master.WriteString(answer + "\n"); err != nil {
 			return string(text), err
 		}

@@ -81,7 +81,8 @@ type FIDO2 struct {
 	PIN              bool      `json:"pin"`
 	UserPresence     bool      `json:"presence"`
 	UserVerification bool      `json:"verification"`
-	AAGUID           AAGUID    `json:"aaguid,omitzero"` // the authenticator's model
+	Hidden           bool      `json:"hidden,omitempty"` // the token denies the credential when it is asked silently
+	AAGUID           AAGUID    `json:"aaguid,omitzero"`  // the authenticator's model
 }
 
 // ParseSlot reads one slot and checks every field's bounds. ErrDamagedSlot,

@@ -20,10 +20,11 @@ type Token interface {
 	// credentials. No match is no error.
 	Find(ctx context.Context, credentials []FIDO2) ([]Match, error)
 
-	// Secret gets the hmac-secret from a device that Find named, under the
-	// credential's own policy: this may ask for a touch and a PIN. The caller
-	// destroys the secret.
-	Secret(ctx context.Context, m Match, credential FIDO2) (*seal.Key, error)
+	// Secret gets the hmac-secret of one of the matches that Find gave for
+	// credentials, under that credential's own policy, and says which it is:
+	// of several tokens the user picks one by touching it. This may ask for a
+	// PIN. The caller destroys the secret.
+	Secret(ctx context.Context, matches []Match, credentials []FIDO2) (Match, *seal.Key, error)
 }
 
 // Match says that a device made a credential.

@@ -160,7 +160,7 @@ func (s *Slot) info(repo seal.RepositoryID) []byte {
 		b = appendString(b, string(f.Salt))
 		b = appendString(b, f.RPID)
 		b = appendString(b, string(f.Algorithm))
-		b = append(b, flags(f.PIN, f.UserPresence, f.UserVerification))
+		b = append(b, flags(f.PIN, f.UserPresence, f.UserVerification, f.Hidden))
 		b = append(b, f.AAGUID[:]...)
 	}
 	if a := s.Argon2; a != nil {

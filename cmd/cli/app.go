@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"time"
 
 	"bkfs/archive"
 	"bkfs/archive/store"
@@ -25,6 +26,10 @@ type app struct {
 
 	repositoryFlag string
 	unlockDevice   string
+	wait           optionalDuration // for a token to be plugged in
+	unlockTimeout  time.Duration    // 0: none
+	noNotify       bool
+	askPassword    optionalBool
 	enrolSpec      hardware.Spec // where the token to enrol is, if one is
 	verbose        bool
 	memory         memoryLock

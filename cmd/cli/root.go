@@ -28,7 +28,8 @@ func Main(args []string) int {
 			return argon2Main(context.Background(), os.Stdin, os.Stdout)
 		}
 	}
-	a := &app{term: newTerminal(), ask: tty{}, getenv: os.Getenv, secrets: takeSecrets()}
+	a := &app{term: newTerminal(), getenv: os.Getenv, secrets: takeSecrets()}
+	a.ask = &asker{agents: agents{a}}
 	// The first signal ends what is going on in good order, the second at once.
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
@@ -81,6 +82,11 @@ func (a *app) rootCommand() *cobra.Command {
 	flags := root.PersistentFlags()
 	flags.StringVarP(&a.repositoryFlag, "repository", "r", "", "the repository's `DIRECTORY` (default: $BKFS_REPOSITORY, else\n~/.local/share/bkfs/repository)")
 	flags.StringVar(&a.unlockDevice, "unlock-fido2-device", "", "`SPEC` says where to look for a token to unlock with: none, auto, /dev/hidrawN or\nsoft:PATH, or several with commas (default: $BKFS_FIDO2_DEVICE, else auto)")
+	flags.Var(&a.wait, "wait", "how long to wait for a token to be plugged in when none fits; for scripts that a\nperson starts, or a key that isn't at hand (default: 30s on a terminal, else 0)")
+	flags.DurationVar(&a.unlockTimeout, "unlock-timeout", 0, "give up unlocking after `DURATION`, everything included (exit code 14); for services\nthat must not wait for a person (default: no limit but those of its parts)")
+	flags.BoolVar(&a.noNotify, "no-notify", false, "don't show on the desktop that a key waits for a touch; for when others see the\nscreen (default: $BKFS_NOTIFY, else show it where notify-send is)")
+	flags.Var(&a.askPassword, "ask-password", "without a terminal, ask for a PIN or passphrase through systemd's password agents\n(default: $BKFS_ASK_PASSWORD, else only as a service of systemd)")
+	flags.Lookup("ask-password").NoOptDefVal = "yes"
 	flags.BoolVar(&a.term.json, "json", false, "print the answer as JSON, for scripts")
 	flags.BoolVarP(&a.verbose, "verbose", "v", false, "log what happens to stderr, for finding faults")
 
@@ -111,6 +117,9 @@ func environmentHelp() string {
   BKFS_REPOSITORY            the repository's directory, like -r
   BKFS_FIDO2_DEVICE          where to look for a token, like --unlock-fido2-device;
                              none turns all hardware off
+  BKFS_NOTIFY                0: no notices on the desktop, like --no-notify
+  BKFS_ASK_PASSWORD          1 or 0: whether questions go to systemd's password agents
+                             without a terminal, like --ask-password
   XDG_DATA_HOME              the default repository is bkfs/repository in it
   XDG_RUNTIME_DIR            mounts are found through bkfs/ in it
   XDG_STATE_HOME             logs, and what was last seen of each repository

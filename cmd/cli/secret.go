@@ -119,13 +119,18 @@ func runPassCommand(ctx context.Context, command string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, words[0], words[1:]...)
 	cmd.Stdin = os.Stdin
 	cmd.Stderr = os.Stderr
+	return secretOf(ctx, cmd)
+}
+
+// secretOf runs a prepared command and takes what it prints.
+func secretOf(ctx context.Context, cmd *exec.Cmd) ([]byte, error) {
 	cmd.WaitDelay = time.Second
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
 	}
 	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("run %s: %w", words[0], err)
+		return nil, fmt.Errorf("run %s: %w", cmd.Args[0], err)
 	}
 	secret, readErr := readSecret(out)
 	if readErr != nil {
@@ -138,7 +143,7 @@ func runPassCommand(ctx context.Context, command string) ([]byte, error) {
 	case readErr != nil:
 		err = readErr
 	case err != nil:
-		err = fmt.Errorf("run %s: %w", words[0], err)
+		err = fmt.Errorf("run %s: %w", cmd.Args[0], err)
 	}
 	if err != nil {
 		seal.Wipe(secret)

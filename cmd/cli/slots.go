@@ -19,9 +19,9 @@ import (
 type slotFlags struct {
 	device           string
 	withPassphrase   bool
-	clientPIN        bool
-	userPresence     bool
-	userVerification bool
+	clientPIN        yesNo
+	userPresence     yesNo
+	userVerification yesNo
 	algorithm        string
 	label            string
 	recovery         bool
@@ -32,9 +32,14 @@ func (f *slotFlags) register(cmd *cobra.Command) {
 	fl := cmd.Flags()
 	fl.StringVar(&f.device, "fido2-device", "", "enrol a token, named by `SPEC`: auto (the one that is plugged in), /dev/hidrawN, or soft:PATH;\nneeded when the new key is to be a token instead of a passphrase")
 	fl.BoolVar(&f.withPassphrase, "fido2-with-passphrase", false, "make a slot that needs the token and a passphrase together;\nfor when neither a found token nor an overheard passphrase may be enough")
-	fl.BoolVar(&f.clientPIN, "fido2-with-client-pin", false, "ask for the token's PIN at every unlock; for when the token may be stolen")
-	fl.BoolVar(&f.userPresence, "fido2-with-user-presence", true, "ask for a touch at every unlock; =false for unattended machines,\nif the token allows it")
-	fl.BoolVar(&f.userVerification, "fido2-with-user-verification", false, "ask for the token's own check, such as a fingerprint, at every unlock")
+	policy := func(v *yesNo, name string, standard bool, usage string) {
+		*v = yesNo(standard)
+		fl.Var(v, name, usage)
+		fl.Lookup(name).NoOptDefVal = "yes"
+	}
+	policy(&f.clientPIN, "fido2-with-client-pin", false, "ask for the token's PIN at every unlock; for when the token may be stolen")
+	policy(&f.userPresence, "fido2-with-user-presence", true, "ask for a touch at every unlock; =no for unattended machines,\nif the token allows it")
+	policy(&f.userVerification, "fido2-with-user-verification", false, "ask for the token's own check, such as a fingerprint, at every unlock, or for its\nPIN if it has nothing else")
 	fl.StringVar(&f.algorithm, "fido2-credential-algorithm", string(keyring.ES256), "`ALGORITHM`: es256 or eddsa; es256 works with every token")
 	fl.StringVar(&f.label, "label", "", "a `NAME` for the slot, such as \"blue key, home\"; worth it with several tokens.\nIt is stored unencrypted")
 	fl.StringVar(&f.recoveryFile, "recovery-key-file", "", "write the new recovery key to `FILE`, which is new then (mode 0600), instead of stdout;\nfor scripts")
@@ -140,16 +145,22 @@ func (m *maker) token(ctx context.Context) (keyring.Slot, error) {
 	}
 	salt := make([]byte, keyring.SaltSize)
 	rand.Read(salt)
-	tokens := m.tokens(m.enrolSpec)
+	tokens := m.tokens(m.enrolSpec, nil, m.flags.label)
 	defer tokens.Close()
 	credential, secret, err := tokens.Enroll(ctx, keyring.EnrollRequest{
 		RPID: keyring.RPID, RepositoryID: m.id, Label: m.flags.label, Algorithm: keyring.Algorithm(m.flags.algorithm),
-		RequirePIN: m.flags.clientPIN, RequireUP: m.flags.userPresence, RequireUV: m.flags.userVerification,
+		RequirePIN: bool(m.flags.clientPIN), RequireUP: bool(m.flags.userPresence), RequireUV: bool(m.flags.userVerification),
 		Salt: salt, Exclude: m.enrolled,
 	})
 	if err != nil {
 		if errors.Is(err, hardware.ErrNoToken) {
 			err = hint(err, "plug the token in; `bkfs token list` shows what is there")
+		}
+		switch {
+		case errors.Is(err, hardware.ErrPINNotSet):
+			err = hint(err, "set a PIN first, with `fido2-token -S DEVICE` or the maker's program")
+		case errors.Is(err, hardware.ErrPolicy) && !bool(m.flags.userPresence):
+			err = hint(err, "most tokens give a secret only when touched: leave out --fido2-with-user-presence=no")
 		}
 		return keyring.Slot{}, err
 	}

@@ -228,6 +228,9 @@ func ask(ctx context.Context, question string, echo bool) ([]byte, error) {
 	}
 	if ctx.Err() != nil {
 		seal.Wipe(line)
+		if !echo {
+			forget(f) // half a passphrase must not become the shell's next line
+		}
 		return nil, ctx.Err()
 	}
 	return line, err
@@ -257,6 +260,14 @@ func readLine(r io.Reader) ([]byte, error) {
 		if err != nil {
 			return line, err
 		}
+	}
+}
+
+// forget drops what was typed and not read.
+func forget(f *os.File) {
+	raw, err := f.SyscallConn()
+	if err == nil {
+		_ = raw.Control(func(fd uintptr) { _ = unix.IoctlSetInt(int(fd), unix.TCFLSH, unix.TCIFLUSH) })
 	}
 }
 

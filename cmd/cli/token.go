@@ -12,11 +12,11 @@ import (
 func (a *app) tokenCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "token",
-		Short: "Show the FIDO2 tokens that are plugged in",
+		Short: "Show and test the FIDO2 tokens that are plugged in",
 		Long: `A token is a FIDO2 security key. bkfs needs its hmac-secret extension, which
 nearly all of them have. Enrol one with ` + "`bkfs init`" + ` or ` + "`bkfs key add`" + `.`,
 	}
-	cmd.AddCommand(a.tokenListCommand())
+	cmd.AddCommand(a.tokenListCommand(), a.tokenTestCommand())
 	return cmd
 }
 
@@ -33,7 +33,7 @@ BKFS_FIDO2_DEVICE name. Nothing on them changes, and nobody has to touch them.`,
 			if err != nil {
 				return err
 			}
-			tokens := a.tokens(spec)
+			tokens := a.tokens(spec, nil, "")
 			defer tokens.Close()
 			list, err := tokens.List(cmd.Context())
 			if err != nil && len(list) == 0 {

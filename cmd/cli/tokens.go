@@ -2,14 +2,11 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
 
-	"bkfs/archive/seal"
 	"bkfs/hardware"
 	"bkfs/hardware/softtoken"
 	"bkfs/keyring"
@@ -34,19 +31,62 @@ func (a *app) unlockSpec() (hardware.Spec, error) {
 	return spec, nil
 }
 
-// tokens opens nothing yet. The caller closes them.
-func (a *app) tokens(spec hardware.Spec) *hardware.Tokens {
-	return hardware.New(spec, hardware.Options{
+// tokenSession is the tokens of one command, and the notices about them.
+type tokenSession struct {
+	*hardware.Tokens
+	notices *notifier
+}
+
+// Close also takes away notices that nobody needs any more.
+func (s *tokenSession) Close() {
+	s.notices.close()
+	_ = s.Tokens.Close() // a software token's power
+}
+
+// tokens opens nothing yet. slots are those whose credentials are looked for; a new one is called label. The caller
+// closes it.
+func (a *app) tokens(spec hardware.Spec, slots []keyring.Slot, label string) *tokenSession {
+	n := a.newNotifier()
+	name := func(t hardware.Asked) string {
+		switch {
+		case t.Credential >= 0 && t.Credential < len(slots) && slots[t.Credential].Label != "":
+			return shown(slots[t.Credential].Label)
+		case t.Credential < 0 && label != "":
+			return shown(label)
+		}
+		return shown(t.Device)
+	}
+	return &tokenSession{notices: n, Tokens: hardware.New(spec, hardware.Options{
 		Exec: []string{selfPath(), hardware.HelperCommand},
 		Log:  a.log(),
 		UI: hardware.UI{
-			Touch:  func(label string) { a.term.notice("Touch your security key (%s)…", shown(label)) },
-			PIN:    a.askPIN,
-			Choose: a.chooseToken,
+			Touch: func(asked []hardware.Asked) {
+				text := touchText(asked, name)
+				a.term.notice("%s…", text)
+				n.show(text)
+			},
+			PIN: func(ctx context.Context, t hardware.Asked, retries int) ([]byte, error) {
+				return a.askPIN(ctx, name(t), retries)
+			},
+			Retype: a.ask.Available() && !a.secrets.pin.given(),
+			Choose: func(ctx context.Context, tokens []hardware.Choice) (int, error) {
+				return a.chooseToken(ctx, tokens, name)
+			},
 			Notice: func(text string) { a.term.notice("%s", text) },
 			Soft:   a.warnSoft,
 		},
-	})
+	})}
+}
+
+func touchText(asked []hardware.Asked, name func(hardware.Asked) string) string {
+	names := make([]string, len(asked))
+	for i, t := range asked {
+		names[i] = name(t)
+	}
+	if len(names) > 1 {
+		return fmt.Sprintf("Touch one of your security keys (%s)", strings.Join(names, "; "))
+	}
+	return fmt.Sprintf("Touch your security key (%s)", names[0])
 }
 
 // warnSoft says what software tokens are worth, once a command and of all that it uses.
@@ -67,7 +107,7 @@ func (a *app) warnSoft(names []string) {
 }
 
 // askPIN reads a PIN from its source, once, or asks for it.
-func (a *app) askPIN(ctx context.Context, prompt string, retries int) ([]byte, error) {
+func (a *app) askPIN(ctx context.Context, token string, retries int) ([]byte, error) {
 	if a.secrets.pin.given() {
 		if a.pinUsed {
 			return nil, hint(hardware.ErrPINRequired, "the PIN that was given isn't tried again; no try is left to chance")
@@ -82,16 +122,30 @@ func (a *app) askPIN(ctx context.Context, prompt string, retries int) ([]byte, e
 	if retries >= 0 {
 		left = fmt.Sprintf(" (%d %s left)", retries, plural(retries, "try", "tries"))
 	}
-	return a.ask.Secret(ctx, fmt.Sprintf("%s%s: ", strings.TrimRight(prompt, ": "), left))
+	if retries > 0 && retries <= fewRetries {
+		a.term.warn("after %d more wrong %s the token blocks its PIN for good: only a reset, which destroys its credentials, makes it usable again",
+			retries, plural(retries, "PIN", "PINs"))
+	}
+	return a.ask.Secret(ctx, fmt.Sprintf("PIN of %s%s: ", token, left))
 }
 
-// chooseToken lists several tokens and asks which is meant.
-func (a *app) chooseToken(ctx context.Context, tokens []hardware.Info) (int, error) {
-	if !a.ask.Available() {
+// fewRetries is when a wrong PIN becomes dangerous.
+const fewRetries = 2
+
+// chooseToken lists several tokens and asks which is meant. To unlock without a terminal, the first one is.
+func (a *app) chooseToken(ctx context.Context, tokens []hardware.Choice, name func(hardware.Asked) string) (int, error) {
+	if !a.onTerminal() {
+		if tokens[0].Credential >= 0 {
+			return 0, nil
+		}
 		return 0, hint(hardware.ErrSeveral, "name one with --fido2-device; `bkfs token list` shows them")
 	}
 	for i, t := range tokens {
-		a.term.notice("  %d  %s  %s", i+1, shown(t.Product), t.Device)
+		label := ""
+		if t.Credential >= 0 {
+			label = name(hardware.Asked{Credential: t.Credential})
+		}
+		a.term.notice("%s", strings.TrimRight(fmt.Sprintf("  %d  %s  %s  %s", i+1, shown(t.Product), t.Device, strings.Trim(label, `"`)), " "))
 	}
 	answer, err := a.ask.Line(ctx, fmt.Sprintf("Which token (1-%d)? ", len(tokens)))
 	if err != nil {
@@ -102,87 +156,4 @@ func (a *app) chooseToken(ctx context.Context, tokens []hardware.Info) (int, err
 		return 0, fmt.Errorf("%q is none of them", answer)
 	}
 	return n - 1, nil
-}
-
-// withToken finds the token that made one of the slots' credentials and asks it
-// for the secret. passphrase, when it was given, restricts this to slots that
-// need both.
-func (u *unlocker) withToken(ctx context.Context, spec hardware.Spec, passphrase []byte) (*seal.Key, string, error) {
-	slots := u.slots(keyring.Type.Token)
-	if passphrase != nil {
-		slots = u.slots(combinedType)
-	}
-	credentials := make([]keyring.FIDO2, len(slots))
-	for i, s := range slots {
-		credentials[i] = *s.FIDO2
-	}
-	tokens := u.tokens(spec)
-	defer tokens.Close()
-	matches, err := tokens.Find(ctx, credentials)
-	if errors.Is(err, os.ErrNotExist) { // a software token's file
-		err = say(hardware.ErrAbsent, "%v", err)
-	}
-	if err != nil {
-		return nil, "", fmt.Errorf("look for a token: %w", err)
-	}
-	if len(matches) == 0 {
-		return nil, "", say(hardware.ErrNoToken, "no plugged-in token opens this repository")
-	}
-	// A token alone before one with a passphrase.
-	slices.SortStableFunc(matches, func(x, y keyring.Match) int {
-		return strings.Compare(string(slots[x.Credential].Type), string(slots[y.Credential].Type))
-	})
-	var errs []error
-	for _, m := range matches {
-		slot := slots[m.Credential]
-		key, err := u.openWith(ctx, tokens, m, slot, passphrase)
-		if err == nil || ctx.Err() != nil {
-			return key, slot.ID.String(), err
-		}
-		errs = append(errs, err)
-		if final(err) {
-			break
-		}
-	}
-	return nil, "", errors.Join(errs...)
-}
-
-// final tells whether another match must not be tried: a PIN is never tried
-// again by itself.
-func final(err error) bool {
-	return errors.Is(err, hardware.ErrPINInvalid) || errors.Is(err, errNoSecret)
-}
-
-func (u *unlocker) openWith(ctx context.Context, tokens keyring.Token, m keyring.Match, slot keyring.Slot, passphrase []byte) (*seal.Key, error) {
-	var parts keyring.Secret
-	defer func() { parts.Destroy() }()
-	if slot.Type.Passphrase() {
-		if passphrase == nil {
-			if !u.ask.Available() {
-				return nil, hint(errNoSecret, "key slot %s needs the passphrase too: set BKFS_PASSPHRASE or run bkfs on a terminal", slot.ID)
-			}
-			typed, err := u.ask.Secret(ctx, fmt.Sprintf("Passphrase for %s: ", shown(u.repo.path)))
-			if err != nil {
-				return nil, err
-			}
-			defer seal.Wipe(typed)
-			passphrase = typed
-		}
-		var err error
-		if parts.Passphrase, err = kdf(ctx, passphrase, *slot.Argon2); err != nil {
-			return nil, err
-		}
-	}
-	var err error
-	if parts.Token, err = tokens.Secret(ctx, m, *slot.FIDO2); err != nil {
-		return nil, err
-	}
-	key, err := slot.Open(u.repo.config.ID, parts)
-	switch {
-	case errors.Is(err, keyring.ErrWrongSecret) && slot.Type.Passphrase():
-		return nil, say(err, "the token fits key slot %s, and the passphrase is wrong", slot.ID)
-	case errors.Is(err, keyring.ErrWrongSecret):
-		return nil, hint(err, "the token doesn't give the secret it gave at enrolment, or the key slot was changed")
-	}
-	return key, err
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"bkfs/archive"
 	"bkfs/archive/seal"
@@ -48,7 +49,7 @@ func (a *app) unlock(ctx context.Context, r *repository) (*unlocked, error) {
 			a.term.warn("key slot %s can't be used: %v", shown(e.ID), e.Err)
 		}
 	}
-	key, slot, err := u.open(ctx)
+	key, slot, err := u.openInTime(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -79,6 +80,24 @@ func verifyWith(config *archive.Config, key *seal.Key, slot string) (keyring.Rin
 	return ring, nil
 }
 
+// openInTime is open within --unlock-timeout.
+func (u *unlocker) openInTime(ctx context.Context) (*seal.Key, string, error) {
+	return inTime(ctx, u.unlockTimeout, u.open)
+}
+
+func inTime(ctx context.Context, limit time.Duration, open func(context.Context) (*seal.Key, string, error)) (*seal.Key, string, error) {
+	if limit <= 0 {
+		return open(ctx)
+	}
+	limited, stop := context.WithTimeout(ctx, limit)
+	defer stop()
+	key, slot, err := open(limited)
+	if err != nil && ctx.Err() == nil && errors.Is(limited.Err(), context.DeadlineExceeded) {
+		err = hint(say(hardware.ErrTimeout, "unlocking took longer than %v", limit), "--unlock-timeout allows no more; nothing was changed")
+	}
+	return key, slot, err
+}
+
 func (u *unlocker) open(ctx context.Context) (*seal.Key, string, error) {
 	if u.secrets.passphrase.given() || u.secrets.recovery.given() {
 		return u.withGiven(ctx)
@@ -88,9 +107,10 @@ func (u *unlocker) open(ctx context.Context) (*seal.Key, string, error) {
 		return nil, "", err
 	}
 	tokenErr := error(nil)
-	if !spec.None() && len(u.slots(keyring.Type.Token)) > 0 {
-		key, slot, err := u.withToken(ctx, spec, nil)
-		if err == nil || ctx.Err() != nil {
+	if slots := u.slots(keyring.Type.Token); !spec.None() && len(slots) > 0 {
+		t := &tokenTry{unlocker: u, slots: slots, spec: spec, typing: true}
+		key, slot, err := t.run(ctx)
+		if err == nil || ctx.Err() != nil || t.typed {
 			return key, slot, err
 		}
 		tokenErr = err
@@ -100,7 +120,7 @@ func (u *unlocker) open(ctx context.Context) (*seal.Key, string, error) {
 		if tokenErr != nil {
 			u.term.notice("%v", tokenErr)
 		}
-		return u.withTyped(ctx)
+		return u.withTyped(ctx, "")
 	}
 	if tokenErr != nil {
 		return nil, "", hint(tokenErr, "the repository's key slots are: %s", u.slotNames())
@@ -179,7 +199,8 @@ func (u *unlocker) withGiven(ctx context.Context) (*seal.Key, string, error) {
 				if err != nil {
 					return nil, "", err
 				}
-				return u.withToken(ctx, spec, passphrase)
+				t := &tokenTry{unlocker: u, slots: u.slots(combinedType), spec: spec, passphrase: passphrase}
+				return t.run(ctx)
 			}
 		}
 		errs = append(errs, err)
@@ -193,19 +214,22 @@ func (u *unlocker) withGiven(ctx context.Context) (*seal.Key, string, error) {
 
 func combinedType(t keyring.Type) bool { return t == keyring.TypeFIDO2Passphrase }
 
-// withTyped asks on the terminal. Where there are both kinds of slots, either
+// withTyped asks on the terminal; the question begins with before. Where there are both kinds of slots, either
 // may be typed: a recovery key can't be mistaken for anything else.
-func (u *unlocker) withTyped(ctx context.Context) (*seal.Key, string, error) {
+func (u *unlocker) withTyped(ctx context.Context, before string) (*seal.Key, string, error) {
 	passphrases, recoveries := u.has(keyring.TypePassphrase), u.has(keyring.TypeRecovery)
-	what := "Passphrase"
+	what := "passphrase"
 	switch {
 	case passphrases && recoveries:
-		what = "Passphrase or recovery key"
+		what = "passphrase or recovery key"
 	case recoveries:
-		what = "Recovery key"
+		what = "recovery key"
+	}
+	if before == "" {
+		what = strings.ToUpper(what[:1]) + what[1:]
 	}
 	for try := 1; ; try++ {
-		typed, err := u.ask.Secret(ctx, fmt.Sprintf("%s for %s: ", what, shown(u.repo.path)))
+		typed, err := u.ask.Secret(ctx, fmt.Sprintf("%s%s for %s: ", before, what, shown(u.repo.path)))
 		if err != nil {
 			return nil, "", err
 		}

@@ -76,7 +76,7 @@ func (c *command) getAssertion(body []byte) (any, error) {
 	if cred == nil {
 		return nil, errNoCredentials
 	}
-	if up || verified && r.Auth == nil {
+	if up || verified && r.Auth == nil || c.Behaviour.Quirks.TouchSilent {
 		if err := c.touch(); err != nil {
 			return nil, err
 		}

@@ -57,6 +57,7 @@ type Quirks struct {
 	ChangingSecret bool          `json:"changing_secret,omitempty"` // hmac-secret gives something else every time
 	Mute           bool          `json:"mute,omitempty"`            // frames are read and never answered
 	Delay          time.Duration `json:"delay,omitempty"`           // before every CBOR answer
+	TouchSilent    bool          `json:"touch_silent,omitempty"`    // wants a touch although it was asked with up=false
 }
 
 // Seen counts what a token was asked, over its whole life.

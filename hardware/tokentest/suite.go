@@ -88,11 +88,14 @@ func unlock(t *testing.T, token keyring.Token, credentials []keyring.FIDO2) (int
 		t.Fatalf("Find: got %v, %v, want one match", matches, err)
 	}
 	m := matches[0]
-	key, err := token.Secret(t.Context(), m, credentials[m.Credential])
+	got, key, err := token.Secret(t.Context(), matches, credentials)
 	if err != nil {
 		t.Fatalf("Secret: %v", err)
 	}
 	t.Cleanup(key.Destroy)
+	if got != m {
+		t.Fatalf("Secret of %v is said to be of %v", m, got)
+	}
 	return m.Credential, key
 }
 
@@ -192,7 +195,7 @@ func testContext(t *testing.T, s Subject) {
 	if _, err := token.Find(ctx, []keyring.FIDO2{f}); !errors.Is(err, context.Canceled) {
 		t.Errorf("Find with an ended context: got %v", err)
 	}
-	if _, err := token.Secret(ctx, matches[0], f); !errors.Is(err, context.Canceled) {
+	if _, _, err := token.Secret(ctx, matches, []keyring.FIDO2{f}); !errors.Is(err, context.Canceled) {
 		t.Errorf("Secret with an ended context: got %v", err)
 	}
 	if _, _, err := token.Enroll(ctx, s.request(t)); !errors.Is(err, context.Canceled) {
@@ -204,7 +207,7 @@ func testBadInput(t *testing.T, s Subject) {
 	token := s.New(t)
 	f, _ := enroll(t, token, s.request(t))
 	m := keyring.Match{Device: "/dev/null/nothing"}
-	if key, err := token.Secret(t.Context(), m, f); err == nil {
+	if _, key, err := token.Secret(t.Context(), []keyring.Match{m}, []keyring.FIDO2{f}); err == nil {
 		key.Destroy()
 		t.Error("Secret from a device that is not there succeeded")
 	}
