@@ -41,7 +41,7 @@ func faults() []faultHelp {
 	return []faultHelp{
 		{FaultMute, "never answer"},
 		{FaultKeepalive, "send keepalives and never the answer"},
-		{FaultGarbage, "answer with random frames"},
+		{FaultGarbage, "answer with random bytes in the frames"},
 		{FaultChannel, "answer on a channel that is not the client's"},
 		{FaultOversized, "announce a message of 65535 bytes"},
 		{FaultLongCBOR, "answer with CBOR that announces 4 GiB"},
@@ -95,8 +95,8 @@ func (q *Quirks) distort(m *message, touched bool) [][]byte {
 		return nil
 	case FaultGarbage:
 		var out [][]byte
-		for range m.frames() {
-			out = append(out, noise())
+		for _, f := range m.frames() {
+			out = append(out, append(f[:4:4], noise(reportSize-4)...)) // of another channel nobody would read them
 		}
 		return out
 	case FaultChannel:
@@ -135,8 +135,8 @@ func (q *Quirks) distortCBOR(fault Fault, payload []byte) []byte {
 	return payload
 }
 
-func noise() []byte {
-	b := make([]byte, reportSize)
+func noise(n int) []byte {
+	b := make([]byte, n)
 	_, _ = rand.Read(b) // never fails (crypto/rand)
 	return b
 }
