@@ -75,7 +75,7 @@ func tokenFaults() []tokenFault {
 		{name: "unplugged in the probe", quirks: []string{"unplug=cbor"}, code: exitTokenTrouble, message: lost},
 		{name: "U2F only", quirks: []string{"u2f-only"}, code: exitNoToken, message: "does not do FIDO2"},
 		{name: "held with a lock", arrange: hold, code: exitTokenTrouble, message: busy},
-		{name: "held without a lock", arrange: occupy, blinks: true, code: exitTokenTrouble, message: busy},
+		{name: "held without a lock", arrange: occupy, blinks: true, code: exitTokenTrouble, message: lost},
 		{name: "permission denied", arrange: forbid, command: asNobody, code: exitTokenTrouble, message: "permission"},
 		{name: "helper crashes", arrange: button, during: strike(unix.SIGSEGV), blinks: true, code: exitTokenTrouble, message: helperDied},
 		{name: "helper killed", arrange: button, during: strike(unix.SIGKILL), blinks: true, code: exitTokenTrouble, message: helperDied},
