@@ -80,6 +80,7 @@ func tokenFaults() []tokenFault {
 		{name: "helper crashes", arrange: button, during: strike(unix.SIGSEGV), blinks: true, code: exitTokenTrouble, message: helperDied},
 		{name: "helper killed", arrange: button, during: strike(unix.SIGKILL), blinks: true, code: exitTokenTrouble, message: helperDied},
 		{name: "helper killed in the probe", quirks: []string{"mute=cbor"}, during: strike(unix.SIGKILL), code: exitTokenTrouble, message: helperDied},
+		{name: "helper hangs", quirks: []string{"mute=cbor"}, during: strike(unix.SIGSTOP), code: exitTokenTrouble, message: noAnswer},
 		{name: "SIGCHLD storm", arrange: button, during: storm, code: exitOK},
 		{name: "secret of 16 bytes", quirks: []string{"secret-size=16"}, code: exitTokenTrouble, message: unusable + ".*16 bytes"},
 		{name: "secret of 33 bytes", quirks: []string{"secret-size=33"}, code: exitTokenTrouble, message: lost},

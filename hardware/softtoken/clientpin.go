@@ -228,10 +228,10 @@ func (c *command) tokenWithPermissions(p *pinProtocol, r *pinRequest) (any, erro
 	if permissions == 0 || permissions > 0xff {
 		return nil, errInvalidParameter
 	}
-	if permissions&^(permissionMake|permissionAssert) != 0 {
+	if permissions&^(permissionMake|permissionAssert|permissionManage) != 0 {
 		return nil, errUnauthorizedPermission
 	}
-	if r.RPID == "" {
+	if r.RPID == "" && permissions&(permissionMake|permissionAssert) != 0 {
 		return nil, errMissingParameter
 	}
 	if *r.Subcommand == subGetTokenPIN {

@@ -57,6 +57,8 @@ const (
 	commandClientPIN                 = 0x06
 	commandReset                     = 0x07
 	commandGetNextAssertion          = 0x08
+	commandManage                    = 0x0a
+	commandManagePreview             = 0x41 // of 2.1's drafts; libfido2 1.12 knows no other
 	commandSelection                 = 0x0b
 	maxCredentialsInList             = 16
 	maxCredentialIDLength            = 256
@@ -75,6 +77,7 @@ type authenticator struct {
 	seen    atomic.Uint64          // reports not yet counted in the file
 	quirks  atomic.Pointer[Quirks] // as of the last command, INIT or power-up
 	round   *round                 // what is left for getNextAssertion
+	listing *listing               // what is left for credential management
 	enc     cbor.EncMode
 	dec     cbor.DecMode
 }
@@ -167,6 +170,9 @@ func (a *authenticator) dispatch(ctx context.Context, request []byte, report fun
 	if request[0] != commandGetNextAssertion {
 		a.round = nil
 	}
+	if request[0] != commandManage && request[0] != commandManagePreview {
+		a.listing = nil
+	}
 	body := request[1:]
 	switch request[0] {
 	case commandGetInfo:
@@ -181,6 +187,11 @@ func (a *authenticator) dispatch(ctx context.Context, request []byte, report fun
 		return nil, c.reset()
 	case commandGetNextAssertion:
 		return c.nextAssertion()
+	case commandManage, commandManagePreview:
+		if c.Behaviour.CTAP20 {
+			return nil, errInvalidCommand
+		}
+		return c.manage(body)
 	case commandSelection:
 		if c.Behaviour.CTAP20 {
 			return nil, errInvalidCommand
@@ -254,7 +265,9 @@ func (c *command) getInfo() (any, error) {
 		return i, nil
 	}
 	i.Versions = append(i.Versions, "FIDO_2_1")
-	i.Options["pinUvAuthToken"] = true
+	for _, has := range []string{"pinUvAuthToken", "credMgmt", "credentialMgmtPreview"} {
+		i.Options[has] = true
+	}
 	if b.AlwaysUV {
 		i.Options["alwaysUv"] = true
 	}

@@ -129,6 +129,20 @@ func TestForeign(t *testing.T) {
 			if !strings.Contains(out, user) {
 				t.Errorf("the resident credential's user is missing:\n%s", out)
 			}
+			if !behaviour.CTAP20 {
+				if out := run("", "fido2-token", "5678", "-L", "-r", dev); !strings.Contains(out, "example.org") {
+					t.Errorf("relying parties:\n%s", out)
+				}
+				out := run("", "fido2-token", "5678", "-L", "-k", "example.org", dev)
+				fields := strings.Fields(out)
+				if len(fields) < 3 || !strings.Contains(out, "es256") {
+					t.Fatalf("resident credentials:\n%s", out)
+				}
+				run("", "fido2-token", "5678", "-D", "-i", fields[1], dev)
+				if out, err := foreign(t, "", "fido2-token", "5678", "-L", "-k", "example.org", dev); err == nil {
+					t.Errorf("still there after it was deleted:\n%s", out)
+				}
+			}
 			run("", "fido2-token", "", "-R", dev)
 			st, err := Read(path)
 			if err != nil || st.PINSet {
