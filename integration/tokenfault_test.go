@@ -21,13 +21,13 @@ import (
 // tokenFault is a row of the matrix: what goes wrong with the token that would open the repository.
 type tokenFault struct {
 	name    string
-	quirks  []string                                                // as in `bkfs softtoken set`
-	arrange func(f *faulty)                                         // before the command runs
-	during  func(ctx context.Context, f *faulty, pid int) (ok bool) // beside it; false: it came too late
-	blinks  bool                                                    // in the end: nobody is left who could take the request for a touch back
-	command func(f *faulty, name string, args ...string) *exec.Cmd  // nil: as the test's own user
-	code    int                                                     // with this token only
-	message string                                                  // and what is said then, beside the device's name
+	quirks  []string                                               // as in `bkfs softtoken set`
+	arrange func(f *faulty)                                        // before the command runs
+	during  func(ctx context.Context, f *faulty) (ok bool)         // beside it; false: it came too late
+	blinks  bool                                                   // in the end: nobody is left who could take the request for a touch back
+	command func(f *faulty, name string, args ...string) *exec.Cmd // nil: as the test's own user
+	code    int                                                    // with this token only
+	message string                                                 // and what is said then, beside the device's name
 }
 
 // faulty is one run's own copy of everything: a repository that two tokens, a passphrase and a recovery key open,
@@ -174,19 +174,27 @@ func (r *tokenFault) start(f *faulty, c *exec.Cmd) result {
 	var stdout, stderr bytes.Buffer
 	c.Stdout, c.Stderr = &stdout, &stderr
 	must(f, c.Start())
-	ctx, cancel := context.WithCancel(f.Context())
-	beside := make(chan bool, 1)
-	go func() { beside <- r.during == nil || r.during(ctx, f, c.Process.Pid) }()
+	stop := r.beginBeside(f)
 	deadline := time.AfterFunc(faultLimit, func() { c.Process.Signal(unix.SIGQUIT) })
 	c.Wait()
-	cancel()
-	if !<-beside && r.code != exitOK && len(strings.Split(f.vars["BKFS_FIDO2_DEVICE"], ",")) == 1 {
+	if came := stop(); !came && r.code != exitOK && !strings.Contains(f.vars["BKFS_FIDO2_DEVICE"], ",") {
 		f.Errorf("the fault came too late: the test proves nothing")
 	}
 	if !deadline.Stop() {
 		f.Errorf("not done after %v:\n%s%s", faultLimit, stdout.String(), stderr.String())
 	}
 	return result{c.ProcessState.ExitCode(), stdout.String(), stderr.String()}
+}
+
+// beginBeside begins what happens beside a command. stop ends it and tells whether it came in time.
+func (r *tokenFault) beginBeside(f *faulty) (stop func() bool) {
+	ctx, cancel := context.WithCancel(f.Context())
+	came := make(chan bool, 1)
+	go func() { came <- r.during == nil || r.during(ctx, f) }()
+	return func() bool {
+		cancel()
+		return <-came
+	}
 }
 
 func (r *tokenFault) alone(f *faulty) {
@@ -225,19 +233,9 @@ func (r *tokenFault) typed(f *faulty, key string) {
 	}
 	r.prepare(f)
 	c := r.list(f, f.devices[0])
-	ctx, cancel := context.WithCancel(f.Context())
-	if r.during != nil {
-		go func() {
-			for c.Process == nil && ctx.Err() == nil {
-				time.Sleep(10 * time.Millisecond)
-			}
-			if ctx.Err() == nil {
-				r.during(ctx, f, c.Process.Pid)
-			}
-		}()
-	}
+	stop := r.beginBeside(f)
 	transcript, err := dialog(c, "(?i)recovery key.*: $ => "+strings.Join(strings.Fields(key), " ")+"\n")
-	cancel()
+	stop()
 	if err != nil || !strings.Contains(transcript, "spare") {
 		f.Errorf("%v, want the recovery key to open:\n%s", err, transcript)
 	}

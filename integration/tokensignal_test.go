@@ -17,12 +17,12 @@ import (
 )
 
 // strike sends a signal to the helper that has the faulty device open.
-func strike(sig unix.Signal) func(context.Context, *faulty, int) bool {
-	return func(ctx context.Context, f *faulty, pid int) bool {
+func strike(sig unix.Signal) func(context.Context, *faulty) bool {
+	return func(ctx context.Context, f *faulty) bool {
 		for ctx.Err() == nil {
 			s, err := softtoken.Read(f.tokens[0])
 			if err == nil && (s.Blinking || !s.Behaviour.Button) {
-				for _, helper := range f.helpers(pid) {
+				for _, helper := range f.helpers() {
 					return unix.Kill(helper, sig) == nil
 				}
 			}
@@ -33,13 +33,13 @@ func strike(sig unix.Signal) func(context.Context, *faulty, int) bool {
 }
 
 // storm sends SIGCHLD to every thread of the program and of its helper while they wait for the touch, then touches.
-func storm(ctx context.Context, f *faulty, pid int) bool {
+func storm(ctx context.Context, f *faulty) bool {
 	if softtoken.AwaitBlink(ctx, f.tokens[0]) != nil {
 		return false
 	}
 	sent := 0
 	for range 30 {
-		for _, p := range append(f.helpers(pid), pid) {
+		for _, p := range processes(f.dir) {
 			threads, _ := os.ReadDir("/proc/" + strconv.Itoa(p) + "/task")
 			for _, thread := range threads {
 				if tid, err := strconv.Atoi(thread.Name()); err == nil && unix.Tgkill(p, tid, unix.SIGCHLD) == nil {
@@ -56,23 +56,16 @@ func storm(ctx context.Context, f *faulty, pid int) bool {
 }
 
 // helpers finds the program's helper processes that have the faulty device open.
-func (f *faulty) helpers(parent int) []int {
+func (f *faulty) helpers() []int {
 	var out []int
-	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
-	for _, stat := range stats {
-		b, _ := os.ReadFile(stat)
-		_, rest, _ := strings.Cut(string(b), ") ")
-		dir := filepath.Dir(stat)
-		if fields := strings.Fields(rest); len(fields) < 2 || fields[1] != strconv.Itoa(parent) {
-			continue
-		}
+	for _, pid := range processes(f.dir) {
+		dir := "/proc/" + strconv.Itoa(pid)
 		if cmd, _ := os.ReadFile(dir + "/cmdline"); !strings.HasSuffix(string(cmd), "\x00__hardware\x00") {
 			continue
 		}
 		links, _ := filepath.Glob(dir + "/fd/*")
 		for _, link := range links {
 			if to, err := os.Readlink(link); err == nil && to == f.devices[0] {
-				pid, _ := strconv.Atoi(filepath.Base(dir))
 				out = append(out, pid)
 				break
 			}
@@ -108,7 +101,11 @@ func TestTokenInterrupt(t *testing.T) {
 			device := u.with("BKFS_FIDO2_DEVICE=" + s.Device())
 			typing := device.with("BKFS_FIDO2_PIN_COMMAND")
 
-			code, transcript, restored := ctrlC(t, typing.command(program, "key", "list"), row.prompt)
+			code, transcript, restored := ctrlC(t, typing.command(program, "key", "list"), row.prompt, func() {
+				if row.pin == "" { // said before the token is asked
+					must(t, softtoken.AwaitBlink(t.Context(), token))
+				}
+			})
 			if code != exitInterrupted || !restored {
 				t.Errorf("exit code %d, terminal as before: %v; want %d and true\n%s", code, restored, exitInterrupted, transcript)
 			}
@@ -119,9 +116,9 @@ func TestTokenInterrupt(t *testing.T) {
 	}
 }
 
-// ctrlC runs c on a terminal of its own, presses Ctrl-C when it has asked prompt, and tells whether the terminal
+// ctrlC runs c on a terminal of its own, presses Ctrl-C when it has asked prompt and ready returns, and tells whether the terminal
 // is in the end as it was in the beginning.
-func ctrlC(t *testing.T, c *exec.Cmd, prompt string) (code int, transcript string, restored bool) {
+func ctrlC(t *testing.T, c *exec.Cmd, prompt string, ready func()) (code int, transcript string, restored bool) {
 	t.Helper()
 	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	must(t, err)
@@ -150,6 +147,7 @@ func ctrlC(t *testing.T, c *exec.Cmd, prompt string) (code int, transcript strin
 			t.Fatalf("%q was never asked: %v\n%s", prompt, err, text)
 		}
 	}
+	ready()
 	_, err = master.Write([]byte{3})
 	must(t, err)
 	stuck := time.AfterFunc(faultLimit, func() { c.Process.Signal(unix.SIGQUIT) })
