@@ -23,22 +23,27 @@ with soft:PATH.`,
   bkfs init --fido2-device soft:/tmp/token
   BKFS_FIDO2_DEVICE=soft:/tmp/token bkfs mount /mnt/backup`,
 	}
-	cmd.AddCommand(a.softtokenCreateCommand(), a.softtokenServeCommand(), a.softtokenTouchCommand(), a.softtokenShowCommand())
+	cmd.AddCommand(a.softtokenCreateCommand(), a.softtokenServeCommand(), a.softtokenTouchCommand(), a.softtokenSetCommand(), a.softtokenShowCommand())
 	return cmd
 }
 
 func (a *app) softtokenCreateCommand() *cobra.Command {
-	var behaviour softtoken.Behaviour
+	var changes behaviourFlags
 	var pin bool
 	cmd := &cobra.Command{
 		Use:   "create PATH",
 		Short: "Make a software token",
 		Long: `Make a software token in a new file. By default it touches itself at once and has
-no PIN.`,
-		Example: "  bkfs softtoken create /tmp/token\n  bkfs softtoken create --button --pin /tmp/token",
+no PIN. A quirk is a fault to see what bkfs does about it:
+
+` + quirkHelp(),
+		Example: "  bkfs softtoken create /tmp/token\n  bkfs softtoken create --button --pin /tmp/token\n  bkfs softtoken create --quirk keepalive=touch /tmp/token",
 		Args:    arguments(1, 1, "PATH"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			o := softtoken.Options{Behaviour: behaviour}
+			var o softtoken.Options
+			if err := changes.apply(&o.Behaviour); err != nil {
+				return err
+			}
 			if pin {
 				text, err := a.readPIN(cmd.Context())
 				if err != nil {
@@ -54,14 +59,8 @@ no PIN.`,
 			return nil
 		},
 	}
-	fl := cmd.Flags()
-	fl.BoolVar(&pin, "pin", false, "set a PIN, from BKFS_FIDO2_PIN_COMMAND, BKFS_FIDO2_PIN_FD or the terminal")
-	fl.BoolVar(&behaviour.Button, "button", false, "wait for `bkfs softtoken touch` instead of touching itself")
-	fl.DurationVar(&behaviour.Touch, "touch-after", 0, "how long the automatic touch takes")
-	fl.BoolVar(&behaviour.UV, "uv", false, "have a built-in user verification, which the touch satisfies")
-	fl.BoolVar(&behaviour.AlwaysUV, "always-uv", false, "verify the user at every use")
-	fl.BoolVar(&behaviour.CTAP20, "ctap20", false, "be an older token: CTAP 2.0 only")
-	fl.BoolVar(&behaviour.NoSecret, "no-hmac-secret", false, "lack the extension bkfs needs, to see how that is told")
+	changes.register(cmd.Flags())
+	cmd.Flags().BoolVar(&pin, "pin", false, "set a PIN, from BKFS_FIDO2_PIN_COMMAND, BKFS_FIDO2_PIN_FD or the terminal")
 	return cmd
 }
 

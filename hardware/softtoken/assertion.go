@@ -1,9 +1,9 @@
 package softtoken
 
 import (
-	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
+	"time"
 )
 
 type assertRequest struct {
@@ -31,9 +31,22 @@ type assertExtensions struct {
 }
 
 type assertResponse struct {
-	Credential descriptor `cbor:"1,keyasint"`
-	AuthData   []byte     `cbor:"2,keyasint"`
-	Signature  []byte     `cbor:"3,keyasint"`
+	Credential descriptor  `cbor:"1,keyasint"`
+	AuthData   []byte      `cbor:"2,keyasint"`
+	Signature  []byte      `cbor:"3,keyasint"`
+	User       *userEntity `cbor:"4,keyasint,omitempty"`
+	Count      int         `cbor:"5,keyasint,omitempty"`
+}
+
+// assertion is what all answers to one request have in common.
+type assertion struct {
+	rpID           string
+	clientDataHash []byte
+	present        bool
+	verified       bool
+	several        bool // discovered, and there are others: whose each is may be told
+	secret         *secretRequest
+	opened         *salts
 }
 
 // getAssertion is authenticatorGetAssertion, clause 6.2.2.
@@ -66,60 +79,94 @@ func (c *command) getAssertion(body []byte) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.Behaviour.AlwaysUV && up && !verified {
+	if c.Behaviour.AlwaysUV && up && !verified { // step 5: as if uv had been asked for
 		if !c.Behaviour.UV {
 			return nil, errPINRequired
 		}
-		verified = true
-	}
-	cred, id := c.find(&r, verified)
-	if cred == nil {
-		return nil, errNoCredentials
-	}
-	if up || verified && r.Auth == nil || c.Behaviour.Quirks.TouchSilent {
-		if err := c.touch(); err != nil {
+		if err := c.verifyBuiltIn(); err != nil {
 			return nil, err
 		}
+		verified = true
 	}
-	return c.assert(&r, cred, id, up, verified)
+	found := c.find(&r, verified)
+	if len(found) == 0 {
+		return nil, errNoCredentials
+	}
+	if up || c.Behaviour.Quirks.TouchSilent {
+		if err := c.presence(); err != nil {
+			return nil, err
+		}
+		c.spend()
+	}
+	a := assertion{
+		rpID: r.RPID, clientDataHash: r.ClientDataHash, present: up, verified: verified,
+		several: len(found) > 1, secret: r.Extensions.HMACSecret,
+	}
+	if !a.several {
+		return c.assert(&a, found[0], len(r.Allow) == 0)
+	}
+	answer, err := c.assert(&a, found[0], true)
+	if err != nil {
+		return nil, err
+	}
+	answer.Count = len(found)
+	c.round = &round{a, found[1:], time.Now()}
+	return answer, nil
 }
 
-// find gives the first credential of the allow list that this token made and may use now (step 7).
-func (c *command) find(r *assertRequest, verified bool) (*credential, []byte) {
+// find gives the credentials that may answer (step 7): the first of the allow list that this token made, or those
+// that it discovers.
+func (c *command) find(r *assertRequest, verified bool) []applicable {
+	if len(r.Allow) == 0 {
+		return c.discover(r.RPID, verified)
+	}
 	for _, d := range r.Allow {
 		cred, mine := c.open(d.ID, r.RPID)
 		if d.Type == publicKeyType && mine && (verified || cred.protect != protectRequired) {
-			return cred, d.ID
+			return []applicable{{cred, d.ID, nil}}
 		}
 	}
-	return nil, nil
+	return nil
 }
 
-func (c *command) assert(r *assertRequest, cred *credential, id []byte, up, verified bool) (any, error) {
+func (c *command) assert(a *assertion, cred applicable, discovered bool) (*assertResponse, error) {
 	var extensions any
-	if s := r.Extensions.HMACSecret; s != nil && cred.hmac && !c.Behaviour.NoSecret {
-		if !up && !c.Behaviour.CTAP20 {
+	if a.secret != nil && cred.hmac && !c.Behaviour.NoSecret {
+		if !a.present && !c.Behaviour.CTAP20 {
 			return nil, errUnsupportedOption // 2.1 wants a touch for the secret; 2.0 did not say
 		}
-		output, err := c.hmacSecret(s, cred, verified)
+		output, err := c.hmacSecret(a, cred.credential)
 		if err != nil {
 			return nil, err
 		}
 		extensions = assertExtensions{output}
 	}
-	data, err := c.authData(r.RPID, up, verified, nil, extensions)
+	data, err := c.authData(a.rpID, a.present, a.verified, nil, extensions)
 	if err != nil {
 		return nil, err
 	}
-	signature, err := cred.sign(data, r.ClientDataHash)
+	signature, err := cred.sign(data, a.clientDataHash)
 	if err != nil {
 		return nil, err
 	}
-	return assertResponse{descriptor{id, publicKeyType}, data, signature}, nil
+	answer := &assertResponse{Credential: descriptor{cred.id, publicKeyType}, AuthData: data, Signature: signature}
+	if discovered && cred.user != nil {
+		answer.User = &userEntity{ID: cred.user.ID}
+		if a.several && a.verified { // else no names (clause 6.2.2, step 13)
+			answer.User = cred.user
+		}
+	}
+	return answer, nil
 }
 
-// hmacSecret gives HMAC-SHA256(CredRandom, salt) for one or two salts, sealed for the platform.
-func (c *command) hmacSecret(s *secretRequest, cred *credential, verified bool) ([]byte, error) {
+// salts are hmac-secret's opened input: one or two of 32 bytes.
+type salts struct {
+	keys   *sharedKeys
+	values []byte
+}
+
+// openSalts opens hmac-secret's input (clause 12.5).
+func (c *command) openSalts(s *secretRequest) (*salts, error) {
 	if s.Key == nil || s.Salts == nil || s.Auth == nil {
 		return nil, errMissingParameter
 	}
@@ -138,30 +185,38 @@ func (c *command) hmacSecret(s *secretRequest, cred *credential, verified bool) 
 	if !keys.verify(s.Auth, s.Salts) {
 		return nil, errPINAuthInvalid
 	}
-	salts, err := keys.decrypt(s.Salts)
+	values, err := keys.decrypt(s.Salts)
 	if err != nil {
 		return nil, err
 	}
-	if len(salts) != 32 && len(salts) != 64 {
+	if len(values) != 32 && len(values) != 64 {
 		return nil, errInvalidLength
 	}
-	random := cred.withoutUV
-	if verified {
-		random = cred.withUV
-	}
-	var output []byte
-	for ; len(salts) > 0; salts = salts[32:] {
-		h := hmac.New(sha256.New, random)
-		h.Write(salts[:32])
-		output = h.Sum(output)
-	}
-	if c.Behaviour.Quirks.ZeroSecret {
-		output = bytes.Repeat([]byte{0}, len(output))
-	}
-	if c.Behaviour.Quirks.ChangingSecret {
-		if output, err = randomBytes(len(output)); err != nil {
+	return &salts{keys, values}, nil
+}
+
+// hmacSecret gives HMAC-SHA256(CredRandom, salt) for one or two salts, sealed for the platform. 2.0 has one
+// CredRandom, 2.1 one for each kind of user verification.
+func (c *command) hmacSecret(a *assertion, cred *credential) ([]byte, error) {
+	if a.opened == nil {
+		var err error
+		if a.opened, err = c.openSalts(a.secret); err != nil {
 			return nil, err
 		}
 	}
-	return keys.encrypt(output)
+	random := cred.withoutUV
+	if a.verified && !c.Behaviour.CTAP20 || c.Behaviour.Quirks.SecretWithoutPIN {
+		random = cred.withUV
+	}
+	var output []byte
+	for s := a.opened.values; len(s) > 0; s = s[32:] {
+		h := hmac.New(sha256.New, random)
+		h.Write(s[:32])
+		output = h.Sum(output)
+	}
+	output, err := c.Behaviour.Quirks.secret(output)
+	if err != nil {
+		return nil, err
+	}
+	return c.Behaviour.Quirks.sealSecret(a.opened.keys, output)
 }

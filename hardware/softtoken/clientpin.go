@@ -54,9 +54,9 @@ func (c *command) clientPIN(body []byte) (any, error) {
 		return pinResponse{Retries: &retries, PowerCut: &cut}, nil
 	case subGetUVRetries:
 		if !c.Behaviour.UV {
-			return nil, errInvalidParameter
+			return nil, c.noSubcommand()
 		}
-		retries := maxRetries
+		retries := max(maxUVRetries-c.state.UVFailures, 0)
 		return pinResponse{UVRetries: &retries}, nil
 	}
 	p, err := c.protocol(r.Protocol)
@@ -78,12 +78,19 @@ func (c *command) clientPIN(body []byte) (any, error) {
 		return c.tokenByPIN(p, &r, permissionMake|permissionAssert)
 	case subGetTokenPIN, subGetTokenUV:
 		if c.Behaviour.CTAP20 {
-			return nil, errInvalidParameter
+			return nil, c.noSubcommand()
 		}
 		return c.tokenWithPermissions(p, &r)
 	default:
-		return nil, errInvalidParameter
+		return nil, c.noSubcommand()
 	}
+}
+
+func (c *command) noSubcommand() error {
+	if c.Behaviour.CTAP20 {
+		return errInvalidParameter
+	}
+	return errInvalidSubcommand
 }
 
 func (c *command) protocol(version *uint) (*pinProtocol, error) {
@@ -151,7 +158,7 @@ func (c *command) storePIN(keys *sharedKeys, sealed []byte) error {
 			return err
 		}
 	}
-	return c.count(func(s *state) { s.PIN = pinState{Hash: hash, Retries: maxRetries} })
+	return c.count(func(s *state) { s.PIN, s.UVFailures = pinState{Hash: hash, Retries: maxRetries}, 0 })
 }
 
 func (c *command) pinUsable() error {
@@ -193,7 +200,7 @@ func (c *command) checkPIN(p *pinProtocol, keys *sharedKeys, sealed []byte) erro
 		return errPINInvalid
 	}
 	c.failed = 0
-	return c.count(func(s *state) { s.PIN.Retries = maxRetries })
+	return c.count(func(s *state) { s.PIN.Retries, s.UVFailures = maxRetries, 0 })
 }
 
 func (c *command) tokenByPIN(p *pinProtocol, r *pinRequest, permissions byte) (any, error) {
@@ -210,7 +217,7 @@ func (c *command) tokenByPIN(p *pinProtocol, r *pinRequest, permissions byte) (a
 	if err := c.checkPIN(p, keys, r.PINHash); err != nil {
 		return nil, err
 	}
-	return c.giveToken(p, keys, permissions, r.RPID)
+	return c.giveToken(p, keys, permissions, r.RPID, false)
 }
 
 func (c *command) tokenWithPermissions(p *pinProtocol, r *pinRequest) (any, error) {
@@ -221,54 +228,38 @@ func (c *command) tokenWithPermissions(p *pinProtocol, r *pinRequest) (any, erro
 	if permissions == 0 || permissions > 0xff {
 		return nil, errInvalidParameter
 	}
-	if permissions&^(permissionMake|permissionAssert) != 0 {
+	if permissions&^(permissionMake|permissionAssert|permissionManage) != 0 {
 		return nil, errUnauthorizedPermission
 	}
-	if r.RPID == "" {
+	if r.RPID == "" && permissions&(permissionMake|permissionAssert) != 0 {
 		return nil, errMissingParameter
 	}
 	if *r.Subcommand == subGetTokenPIN {
 		return c.tokenByPIN(p, r, byte(permissions))
 	}
 	if !c.Behaviour.UV {
-		return nil, errInvalidParameter
+		return nil, errNotAllowed
 	}
 	keys, err := p.decapsulate(*r.Key)
 	if err != nil {
 		return nil, err
 	}
-	if err := c.touch(); err != nil {
+	if err := c.performBuiltIn(); err != nil {
 		return nil, err
 	}
-	return c.giveToken(p, keys, byte(permissions), r.RPID)
+	return c.giveToken(p, keys, byte(permissions), r.RPID, true)
 }
 
-func (c *command) giveToken(p *pinProtocol, keys *sharedKeys, permissions byte, rpID string) (any, error) {
+func (c *command) giveToken(p *pinProtocol, keys *sharedKeys, permissions byte, rpID string, present bool) (any, error) {
 	for _, other := range c.pins[1:] {
 		if err := other.resetToken(); err != nil {
 			return nil, err
 		}
 	}
-	p.permissions, p.rpID, p.verified = permissions, rpID, true
+	p.begin(permissions, rpID, present)
 	sealed, err := keys.encrypt(p.token)
 	if err != nil {
 		return nil, err
 	}
 	return pinResponse{Token: sealed}, nil
-}
-
-// authorize checks a pinUvAuthParam (clauses 6.1.2 step 11 and 6.2.2 step 6) and so verifies the user.
-func (c *command) authorize(version *uint, mac, clientDataHash []byte, permission byte, rpID string) error {
-	p, err := c.protocol(version)
-	if err != nil {
-		return err
-	}
-	if !p.verified || !verify(p.version, p.token, mac, clientDataHash) {
-		return errPINAuthInvalid
-	}
-	if p.permissions&permission == 0 || p.rpID != "" && p.rpID != rpID {
-		return errPINAuthInvalid
-	}
-	p.rpID = rpID
-	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"crypto/hkdf"
 	"crypto/rand"
 	"crypto/sha256"
+	"slices"
 )
 
 const publicKeyType = "public-key"
@@ -33,11 +34,13 @@ type descriptor struct {
 	Type string `cbor:"type"`
 }
 
-// credential is what a credential id holds, sealed under the token's master key: the token stores none.
+// credential is what a credential id holds, sealed under the token's master key: the token stores none of it, and
+// of a resident one only that it is there and whose it is.
 type credential struct {
 	alg       int
 	protect   byte
 	hmac      bool   // made with hmac-secret
+	resident  bool   // good for as long as the token keeps it
 	key       []byte // 32 bytes: P-256 scalar or Ed25519 seed
 	withUV    []byte // CredRandomWithUV, 32 bytes
 	withoutUV []byte // CredRandomWithoutUV, 32 bytes
@@ -47,6 +50,11 @@ const (
 	nonceSize     = 12
 	plainSize     = 3 + 3*32
 	credentialLen = nonceSize + plainSize + 16
+)
+
+const (
+	withHMAC     = 1 << 0
+	withResident = 1 << 1
 )
 
 func newCredential(alg int, protect byte, hmac bool) (*credential, error) {
@@ -89,11 +97,14 @@ func (s *state) seal(c *credential, rpID string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	hmac := byte(0)
+	kind := byte(0)
 	if c.hmac {
-		hmac = 1
+		kind |= withHMAC
 	}
-	plain := bytes.Join([][]byte{{byte(-c.alg), c.protect, hmac}, c.key, c.withUV, c.withoutUV}, nil)
+	if c.resident {
+		kind |= withResident
+	}
+	plain := bytes.Join([][]byte{{byte(-c.alg), c.protect, kind}, c.key, c.withUV, c.withoutUV}, nil)
 	return aead.Seal(id, id, plain, []byte(rpID)), nil
 }
 
@@ -111,10 +122,12 @@ func (s *state) open(id []byte, rpID string) (c *credential, ok bool) {
 		return nil, false
 	}
 	secrets := plain[3:]
-	return &credential{
-		alg: -int(plain[0]), protect: plain[1], hmac: plain[2] == 1,
+	c = &credential{
+		alg: -int(plain[0]), protect: plain[1], hmac: plain[2]&withHMAC != 0, resident: plain[2]&withResident != 0,
 		key: secrets[:32], withUV: secrets[32:64], withoutUV: secrets[64:],
-	}, true
+	}
+	kept := func(r resident) bool { return bytes.Equal(r.ID, id) }
+	return c, !c.resident || slices.ContainsFunc(s.Resident, kept)
 }
 
 func (c *credential) public() (coseKey, error) {

@@ -30,9 +30,9 @@ const (
 	errInvalidCBOR            status = 0x12
 	errMissingParameter       status = 0x14
 	errCredentialExcluded     status = 0x19
-	errInvalidCredential      status = 0x22
 	errUnsupportedAlgorithm   status = 0x26
 	errOperationDenied        status = 0x27
+	errKeyStoreFull           status = 0x28
 	errUnsupportedOption      status = 0x2b
 	errInvalidOption          status = 0x2c
 	errKeepaliveCancel        status = 0x2d
@@ -46,6 +46,9 @@ const (
 	errPINNotSet              status = 0x35
 	errPINRequired            status = 0x36
 	errPINPolicy              status = 0x37
+	errUVBlocked              status = 0x3c
+	errInvalidSubcommand      status = 0x3e
+	errUVInvalid              status = 0x3f
 	errUnauthorizedPermission status = 0x40
 	errOther                  status = 0x7f
 	commandMakeCredential            = 0x01
@@ -54,6 +57,8 @@ const (
 	commandClientPIN                 = 0x06
 	commandReset                     = 0x07
 	commandGetNextAssertion          = 0x08
+	commandManage                    = 0x0a
+	commandManagePreview             = 0x41 // of 2.1's drafts; libfido2 1.12 knows no other
 	commandSelection                 = 0x0b
 	maxCredentialsInList             = 16
 	maxCredentialIDLength            = 256
@@ -67,10 +72,12 @@ const (
 type authenticator struct {
 	path    string
 	powered time.Time
-	pins    [3]*pinProtocol // by version; 0 is unused
-	failed  int             // wrong PINs since power-up (clause 6.5.2.2)
-	seen    atomic.Uint64   // reports not yet counted in the file
-	silent  atomic.Bool     // the Mute quirk, as of the last command or power-up
+	pins    [3]*pinProtocol        // by version; 0 is unused
+	failed  int                    // wrong PINs since power-up (clause 6.5.2.2)
+	seen    atomic.Uint64          // reports not yet counted in the file
+	quirks  atomic.Pointer[Quirks] // as of the last command, INIT or power-up
+	round   *round                 // what is left for getNextAssertion
+	listing *listing               // what is left for credential management
 	enc     cbor.EncMode
 	dec     cbor.DecMode
 }
@@ -91,12 +98,22 @@ func newAuthenticator(path string) (*authenticator, error) {
 	if a.dec, err = decodeMode(); err != nil {
 		return nil, err
 	}
-	s, err := load(path)
+	_, err = a.refresh()
+	return a, err
+}
+
+// refresh reads the state file again: how the token behaves may have been changed.
+func (a *authenticator) refresh() (*state, error) {
+	s, err := load(a.path)
 	if err != nil {
+		if a.quirks.Load() == nil {
+			a.quirks.Store(&Quirks{})
+		}
 		return nil, err
 	}
-	a.silent.Store(s.Behaviour.Quirks.Mute)
-	return a, nil
+	q := s.Behaviour.Quirks
+	a.quirks.Store(&q)
+	return s, nil
 }
 
 // decodeMode bounds what a client may send: clause 8 allows four levels and no indefinite lengths.
@@ -106,9 +123,6 @@ func decodeMode() (cbor.DecMode, error) {
 		IndefLength: cbor.IndefLengthForbidden, TagsMd: cbor.TagsForbidden, UTF8: cbor.UTF8RejectInvalid,
 	}.DecMode()
 }
-
-// mute tells whether the token shall not answer at all.
-func (a *authenticator) mute() bool { return a.silent.Load() }
 
 // handle runs one CBOR command and gives the answer with its status byte first.
 func (a *authenticator) handle(ctx context.Context, request []byte, report func(status uint32)) []byte {
@@ -136,21 +150,29 @@ type command struct {
 	*state
 	ctx    context.Context
 	report func(status uint32)
+
+	touched bool         // the user was present in this command
+	used    *pinProtocol // the one whose token this command carries
 }
 
 func (a *authenticator) dispatch(ctx context.Context, request []byte, report func(uint32)) (any, error) {
 	if len(request) == 0 {
 		return nil, errInvalidLength
 	}
-	s, err := load(a.path)
+	s, err := a.refresh()
 	if err != nil {
 		return nil, err
 	}
-	a.silent.Store(s.Behaviour.Quirks.Mute)
 	if d := s.Behaviour.Quirks.Delay; d > 0 && pause(ctx, d) != nil {
 		return nil, errKeepaliveCancel
 	}
-	c := &command{a, s, ctx, report}
+	c := &command{authenticator: a, state: s, ctx: ctx, report: report}
+	if request[0] != commandGetNextAssertion {
+		a.round = nil
+	}
+	if request[0] != commandManage && request[0] != commandManagePreview {
+		a.listing = nil
+	}
 	body := request[1:]
 	switch request[0] {
 	case commandGetInfo:
@@ -164,7 +186,12 @@ func (a *authenticator) dispatch(ctx context.Context, request []byte, report fun
 	case commandReset:
 		return nil, c.reset()
 	case commandGetNextAssertion:
-		return nil, errNotAllowed // only resident credentials leave more than one
+		return c.nextAssertion()
+	case commandManage, commandManagePreview:
+		if c.Behaviour.CTAP20 {
+			return nil, errInvalidCommand
+		}
+		return c.manage(body)
 	case commandSelection:
 		if c.Behaviour.CTAP20 {
 			return nil, errInvalidCommand
@@ -213,6 +240,8 @@ type info struct {
 	Algorithms []parameter     `cbor:"10,keyasint,omitempty"`
 	MinPIN     uint            `cbor:"13,keyasint,omitempty"`
 	Firmware   uint            `cbor:"14,keyasint,omitempty"`
+	UVTries    uint            `cbor:"17,keyasint,omitempty"`
+	Space      *uint           `cbor:"20,keyasint,omitempty"`
 }
 
 func (c *command) getInfo() (any, error) {
@@ -222,7 +251,7 @@ func (c *command) getInfo() (any, error) {
 	b := c.Behaviour
 	i := info{
 		Versions: []string{"FIDO_2_0"}, Extensions: []string{"credProtect", "hmac-secret"}, AAGUID: c.AAGUID,
-		Options:    map[string]bool{"rk": false, "up": true, "plat": false, "clientPin": c.hasPIN()},
+		Options:    map[string]bool{"rk": true, "up": true, "plat": false, "clientPin": c.hasPIN()},
 		MaxMessage: maxMessage, Protocols: c.protocols(),
 	}
 	if b.NoSecret {
@@ -232,27 +261,36 @@ func (c *command) getInfo() (any, error) {
 		i.Options["uv"] = true
 	}
 	if b.CTAP20 {
+		i.Extensions = i.Extensions[1:] // credProtect is of 2.1
 		return i, nil
 	}
 	i.Versions = append(i.Versions, "FIDO_2_1")
-	i.Options["pinUvAuthToken"] = true
+	for _, has := range []string{"pinUvAuthToken", "credMgmt", "credentialMgmtPreview"} {
+		i.Options[has] = true
+	}
 	if b.AlwaysUV {
 		i.Options["alwaysUv"] = true
 	}
-	if b.Quirks.OptionalPIN {
+	if b.Quirks.OptionalPIN && !b.AlwaysUV {
 		i.Options["makeCredUvNotRqd"] = true
 	}
 	i.MaxList, i.MaxID, i.Transports = maxCredentialsInList, maxCredentialIDLength, []string{"usb"}
 	i.Algorithms = []parameter{{algES256, publicKeyType}, {algEdDSA, publicKeyType}}
 	i.MinPIN, i.Firmware = minPINLength, 1
+	space := uint(maxResident - len(c.state.Resident))
+	i.Space = &space
+	if b.UV {
+		i.UVTries = 1 // then the PIN
+	}
 	return i, nil
 }
 
 func (c *command) hasPIN() bool { return len(c.state.PIN.Hash) != 0 }
 
-// protects tells whether making a credential needs user verification (clause 6.1.2, step 8).
-func (c *command) protects() bool {
-	return (c.hasPIN() || c.Behaviour.UV) && !c.Behaviour.Quirks.OptionalPIN || c.Behaviour.AlwaysUV
+// protects tells whether making a credential needs user verification (clause 6.1.2, steps 5 to 7).
+func (c *command) protects(rk bool) bool {
+	optional := c.Behaviour.Quirks.OptionalPIN && !rk // makeCredUvNotRqd
+	return (c.hasPIN() || c.Behaviour.UV) && !optional || c.Behaviour.AlwaysUV
 }
 
 func (c *command) protocols() []uint {
@@ -277,6 +315,7 @@ func (c *command) touch() error {
 	}
 	c.report(statusTouch)
 	err = c.wait(before)
+	c.touched = err == nil
 	c.report(statusProcessing)
 	return errors.Join(err, c.count(func(s *state) { s.Blinking = false }))
 }
@@ -307,7 +346,7 @@ func (c *command) wait(before uint64) error {
 	return errUserActionTimeout
 }
 
-// reset forgets PIN and master key, and with it every credential (clause 6.6).
+// reset forgets PIN, resident credentials and master key, and with it every credential (clause 6.6).
 func (c *command) reset() error {
 	if time.Since(c.powered) > resetWindow {
 		return errNotAllowed
@@ -320,5 +359,12 @@ func (c *command) reset() error {
 		return err
 	}
 	c.failed = 0
-	return c.count(func(s *state) { s.Master, s.PIN = master, pinState{Retries: maxRetries} })
+	for _, p := range c.pins[1:] {
+		if err := errors.Join(p.regenerate(), p.resetToken()); err != nil {
+			return err
+		}
+	}
+	return c.count(func(s *state) {
+		s.Master, s.PIN, s.UVFailures, s.Resident = master, pinState{Retries: maxRetries}, 0, nil
+	})
 }

@@ -199,7 +199,6 @@ func TestRefusals(t *testing.T) {
 	}{
 		"unknown command":  {func() status { return p.call(0x55, nil, nil) }, errInvalidCommand},
 		"next assertion":   {func() status { return p.call(commandGetNextAssertion, nil, nil) }, errNotAllowed},
-		"resident":         {func() status { _, s := p.make(func(r params) { r[7] = params{"rk": true} }); return s }, errUnsupportedOption},
 		"make silently":    {func() status { _, s := p.make(func(r params) { r[7] = params{"up": false} }); return s }, errInvalidOption},
 		"verify by nobody": {func() status { _, s := p.make(func(r params) { r[7] = params{"uv": true} }); return s }, errInvalidOption},
 		"RS256 only": {func() status {

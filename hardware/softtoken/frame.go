@@ -14,6 +14,7 @@ const (
 
 	cmdPing      = 0x01
 	cmdMsg       = 0x03
+	cmdLock      = 0x04
 	cmdInit      = 0x06
 	cmdWink      = 0x08
 	cmdCBOR      = 0x10
@@ -22,6 +23,7 @@ const (
 	cmdError     = 0x3f
 
 	hidInvalidCommand = 0x01
+	hidInvalidParam   = 0x02
 	hidInvalidLength  = 0x03
 	hidInvalidSeq     = 0x04
 	hidTimeout        = 0x05

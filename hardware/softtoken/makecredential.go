@@ -27,18 +27,17 @@ type makeRequest struct {
 	RP             *struct {
 		ID string `cbor:"id"`
 	} `cbor:"2,keyasint"`
-	User *struct {
-		ID []byte `cbor:"id"`
-	} `cbor:"3,keyasint"`
+	User       *userEntity  `cbor:"3,keyasint"`
 	Params     []parameter  `cbor:"4,keyasint"`
 	Exclude    []descriptor `cbor:"5,keyasint"`
 	Extensions struct {
 		HMACSecret *bool `cbor:"hmac-secret"`
 		Protect    *uint `cbor:"credProtect"`
 	} `cbor:"6,keyasint"`
-	Options  options `cbor:"7,keyasint"`
-	Auth     []byte  `cbor:"8,keyasint"`
-	Protocol *uint   `cbor:"9,keyasint"`
+	Options    options `cbor:"7,keyasint"`
+	Auth       []byte  `cbor:"8,keyasint"`
+	Protocol   *uint   `cbor:"9,keyasint"`
+	Enterprise *uint   `cbor:"10,keyasint"`
 }
 
 type makeExtensions struct {
@@ -77,8 +76,11 @@ func (c *command) makeCredential(body []byte) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if set(r.Options.RK) {
-		return nil, errUnsupportedOption
+	if len(r.User.ID) > maxUserID || len(r.RP.ID) > maxRPID {
+		return nil, errInvalidLength
+	}
+	if r.Enterprise != nil {
+		return nil, errInvalidParameter // step 9: not supported
 	}
 	if r.Options.UP != nil && !*r.Options.UP {
 		return nil, errInvalidOption
@@ -87,27 +89,37 @@ func (c *command) makeCredential(body []byte) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	verified = verified || c.Behaviour.AlwaysUV && c.Behaviour.UV // step 5: as if uv had been asked for
-	if !verified && c.protects() {
+	if !verified && c.Behaviour.AlwaysUV && c.Behaviour.UV { // step 5: as if uv had been asked for
+		if err := c.verifyBuiltIn(); err != nil {
+			return nil, err
+		}
+		verified = true
+	}
+	if !verified && c.protects(set(r.Options.RK)) {
+		if !c.hasPIN() && c.Behaviour.UV && !c.Behaviour.AlwaysUV {
+			return nil, errOperationDenied
+		}
 		return nil, errPINRequired
 	}
 	for _, d := range r.Exclude {
-		if _, mine := c.open(d.ID, r.RP.ID); mine {
-			if err := c.touch(); err != nil {
+		if cred, mine := c.open(d.ID, r.RP.ID); mine && (verified || cred.protect != protectRequired) {
+			if err := c.presence(); err != nil {
 				return nil, err
 			}
+			c.spend()
 			return nil, errCredentialExcluded
 		}
 	}
-	if err := c.touch(); err != nil {
+	if err := c.presence(); err != nil {
 		return nil, err
 	}
+	c.spend()
 	return c.newCredential(&r, alg, verified)
 }
 
 func (c *command) newCredential(r *makeRequest, alg int, verified bool) (any, error) {
 	protect, extensions := byte(protectOptional), makeExtensions{}
-	if p := r.Extensions.Protect; p != nil {
+	if p := r.Extensions.Protect; p != nil && !c.Behaviour.CTAP20 {
 		if *p < protectOptional || *p > protectRequired {
 			return nil, errInvalidOption
 		}
@@ -121,9 +133,15 @@ func (c *command) newCredential(r *makeRequest, alg int, verified bool) (any, er
 	if err != nil {
 		return nil, err
 	}
+	cred.resident = set(r.Options.RK)
 	id, err := c.seal(cred, r.RP.ID)
 	if err != nil {
 		return nil, err
+	}
+	if cred.resident {
+		if err := c.keep(r, id); err != nil {
+			return nil, err
+		}
 	}
 	public, err := cred.public()
 	if err != nil {
@@ -169,21 +187,6 @@ func (c *command) probePIN() error {
 	return errPINNotSet
 }
 
-// verifyUser tells whether this command verified the user, by a PIN token or the built-in method, whose
-// simulation is a touch of its own.
-func (c *command) verifyUser(o *options, protocol *uint, auth, clientDataHash []byte, permission byte, rpID string) (bool, error) {
-	if auth != nil {
-		return true, c.authorize(protocol, auth, clientDataHash, permission, rpID)
-	}
-	if !set(o.UV) {
-		return false, nil
-	}
-	if !c.Behaviour.UV {
-		return false, errInvalidOption
-	}
-	return true, nil
-}
-
 // authData builds authenticator data (WebAuthn, section 6.1) and counts the signature.
 func (c *command) authData(rpID string, present, verified bool, attested []byte, extensions any) ([]byte, error) {
 	if err := c.count(func(s *state) { s.SignCount++ }); err != nil {
@@ -191,10 +194,10 @@ func (c *command) authData(rpID string, present, verified bool, attested []byte,
 	}
 	hash := sha256.Sum256([]byte(rpID))
 	var flags byte
-	if present && !c.Behaviour.Quirks.OmitUP {
+	if present {
 		flags |= flagUP
 	}
-	if verified && !c.Behaviour.Quirks.OmitUV {
+	if verified {
 		flags |= flagUV
 	}
 	if attested != nil {
@@ -208,5 +211,6 @@ func (c *command) authData(rpID string, present, verified bool, attested []byte,
 			return nil, err
 		}
 	}
+	flags = c.Behaviour.Quirks.flags(flags)
 	return bytes.Join([][]byte{hash[:], {flags}, binary.BigEndian.AppendUint32(nil, c.SignCount), attested, ext}, nil), nil
 }

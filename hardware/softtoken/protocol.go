@@ -10,6 +10,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"fmt"
+	"time"
 	"unicode/utf8"
 )
 
@@ -43,7 +44,40 @@ type pinProtocol struct {
 	permissions byte
 	rpID        string // the relying party the token is bound to; empty: none yet
 	verified    bool   // the token was given out, and not used up
+	given       time.Time
+	used        bool
+	seen        time.Time // when the user was present to have it given; zero: nobody was
 }
+
+// Limits of a token by USB (clause 6.5.2.1).
+const (
+	firstUse    = 30 * time.Second
+	presentFor  = 30 * time.Second
+	wholePeriod = 10 * time.Minute
+)
+
+// begin is beginUsingPinUvAuthToken.
+func (p *pinProtocol) begin(permissions byte, rpID string, present bool) {
+	p.permissions, p.rpID, p.verified = permissions, rpID, true
+	p.given, p.used, p.seen = time.Now(), false, time.Time{}
+	if present {
+		p.seen = p.given
+	}
+}
+
+// usable tells whether the token was given out and has not expired; 2.0 knew no expiry.
+func (p *pinProtocol) usable(ctap20 bool) bool {
+	age := time.Since(p.given)
+	return p.verified && (ctap20 || age <= wholePeriod && (p.used || age <= firstUse))
+}
+
+// use binds the token to the first relying party it is used for.
+func (p *pinProtocol) use(rpID string) { p.rpID, p.used = rpID, true }
+
+func (p *pinProtocol) present() bool { return !p.seen.IsZero() && time.Since(p.seen) <= presentFor }
+
+// spend clears the user's presence and verification, and all permissions.
+func (p *pinProtocol) spend() { p.permissions, p.verified, p.seen = 0, false, time.Time{} }
 
 func newPINProtocol(version uint) (*pinProtocol, error) {
 	p := &pinProtocol{version: version}
@@ -60,7 +94,8 @@ func (p *pinProtocol) regenerate() (err error) {
 
 func (p *pinProtocol) resetToken() (err error) {
 	p.token, err = randomBytes(32)
-	p.permissions, p.rpID, p.verified = 0, "", false
+	p.spend()
+	p.rpID = ""
 	return err
 }
 

@@ -236,3 +236,36 @@ func TestServeLink(t *testing.T) {
 		t.Error("a link took the state file's place")
 	}
 }
+
+// TestLock keeps others out until the lock is given back.
+func TestLock(t *testing.T) {
+	_, s := newServer(t, Options{})
+	holder, other := dial(t, s), dial(t, s)
+	ping := func(c *client) byte {
+		c.send(cmdPing, nil)
+		if m := c.receive(); m.command == cmdError {
+			return m.payload[0]
+		}
+		return 0
+	}
+	for _, step := range []struct {
+		lock []byte
+		want byte // answer to LOCK
+		busy byte // what the other one gets
+	}{
+		{[]byte{11}, hidInvalidParam, 0}, {nil, hidInvalidLength, 0}, {[]byte{10}, 0, hidBusy}, {[]byte{0}, 0, 0},
+	} {
+		holder.send(cmdLock, step.lock)
+		var got byte
+		if m := holder.receive(); m.command == cmdError {
+			got = m.payload[0]
+		}
+		if got != step.want || ping(other) != step.busy || ping(holder) != 0 {
+			t.Errorf("lock %v: got %#x, want %#x; or the wrong one is kept out", step.lock, got, step.want)
+		}
+	}
+	holder.send(cmdWink, []byte{1})
+	if m := holder.receive(); m.command != cmdError || m.payload[0] != hidInvalidLength {
+		t.Errorf("WINK with a payload: got %+v", m)
+	}
+}

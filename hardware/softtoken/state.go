@@ -25,6 +25,8 @@ const (
 	format       = 1
 	maxStateSize = 64 << 10
 	maxRetries   = 8
+	maxResident  = 16
+	maxUVRetries = 5
 )
 
 // Errors a caller may branch on.
@@ -47,19 +49,6 @@ type Behaviour struct {
 	Quirks    Quirks        `json:"quirks,omitzero"`
 }
 
-// Quirks are differences and faults that real tokens have shown, for tests.
-type Quirks struct {
-	RefuseSilent   bool          `json:"refuse_silent,omitempty"`   // up=false is refused
-	OptionalPIN    bool          `json:"optional_pin,omitempty"`    // makes credentials without the PIN although one is set
-	OmitUP         bool          `json:"omit_up,omitempty"`         // the UP bit stays clear
-	OmitUV         bool          `json:"omit_uv,omitempty"`         // the UV bit stays clear
-	ZeroSecret     bool          `json:"zero_secret,omitempty"`     // hmac-secret gives zeros
-	ChangingSecret bool          `json:"changing_secret,omitempty"` // hmac-secret gives something else every time
-	Mute           bool          `json:"mute,omitempty"`            // frames are read and never answered
-	Delay          time.Duration `json:"delay,omitempty"`           // before every CBOR answer
-	TouchSilent    bool          `json:"touch_silent,omitempty"`    // wants a touch although it was asked with up=false
-}
-
 // Seen counts what a token was asked, over its whole life.
 type Seen struct {
 	Frames         uint64 `json:"frames"`
@@ -76,17 +65,29 @@ type pinState struct {
 	Retries int      `json:"retries"`
 }
 
+// resident is a credential that the token finds without being given its id (discoverable, clause 6.8).
+type resident struct {
+	ID          bytesHex `json:"id"`
+	RPID        string   `json:"rp_id"`
+	UserID      bytesHex `json:"user_id"`
+	Name        string   `json:"name,omitempty"`
+	DisplayName string   `json:"display_name,omitempty"`
+}
+
 type state struct {
-	Warning   string    `json:"warning"`
-	Format    int       `json:"format"`
-	AAGUID    bytesHex  `json:"aaguid"`
-	Master    bytesHex  `json:"master_key"`
-	PIN       pinState  `json:"pin"`
-	SignCount uint32    `json:"sign_count"`
-	Blinking  bool      `json:"blinking"`
-	Presses   uint64    `json:"presses"`
-	Seen      Seen      `json:"seen"`
-	Behaviour Behaviour `json:"behaviour"`
+	Warning string   `json:"warning"`
+	Format  int      `json:"format"`
+	AAGUID  bytesHex `json:"aaguid"`
+	Master  bytesHex `json:"master_key"`
+	PIN     pinState `json:"pin"`
+	// UVFailures are built-in user verifications that failed in a row.
+	UVFailures int        `json:"uv_failures,omitempty"`
+	SignCount  uint32     `json:"sign_count"`
+	Resident   []resident `json:"resident,omitempty"` // oldest first
+	Blinking   bool       `json:"blinking"`
+	Presses    uint64     `json:"presses"`
+	Seen       Seen       `json:"seen"`
+	Behaviour  Behaviour  `json:"behaviour"`
 }
 
 type bytesHex []byte
@@ -156,6 +157,8 @@ func decodeState(b []byte) (*state, error) {
 		return nil, fmt.Errorf("%w: a key of the wrong length", ErrState)
 	case len(s.PIN.Hash) != 0 && len(s.PIN.Hash) != 16, s.PIN.Retries < 0, s.PIN.Retries > maxRetries:
 		return nil, fmt.Errorf("%w: a PIN that cannot be", ErrState)
+	case s.UVFailures < 0, len(s.Resident) > maxResident, !s.Behaviour.Quirks.valid():
+		return nil, fmt.Errorf("%w: a counter, a list or a quirk that cannot be", ErrState)
 	}
 	for _, p := range s.Behaviour.Protocols {
 		if p != 1 && p != 2 {
