@@ -79,7 +79,7 @@ type initFlags struct {
 }
 
 func (a *app) init(ctx context.Context, f *slotFlags, o initFlags) error {
-	wantRecovery := (f.isToken() || f.recovery || o.keyFrom != "") && !o.noRecovery
+	wantRecovery := (f.isToken() || f.recovery) && !o.noRecovery
 	path, err := a.repositoryPath()
 	if err != nil {
 		return err
@@ -87,7 +87,7 @@ func (a *app) init(ctx context.Context, f *slotFlags, o initFlags) error {
 	if err := a.checkFlags(f); err != nil {
 		return err
 	}
-	if f.recoveryFile != "" && !wantRecovery {
+	if f.recoveryFile != "" && !wantRecovery && (o.keyFrom == "" || o.noRecovery) {
 		return errors.New("--recovery-key-file: no recovery key is made; add --recovery-key")
 	}
 	if err := checkVacant(path); err != nil {
@@ -99,8 +99,14 @@ func (a *app) init(ctx context.Context, f *slotFlags, o initFlags) error {
 	}
 	defer key.Destroy()
 	m := &maker{app: a, id: seal.NewRepositoryID(), key: key, flags: f}
-	var from *source
-	slots, recovery, left, err := m.first(ctx, wantRecovery)
+	var slots []keyring.Slot
+	var left []keyring.Entry
+	var recovery string
+	if o.keyFrom == "" {
+		slots, recovery, err = m.first(ctx, wantRecovery)
+	} else {
+		slots, recovery, left, err = m.firstFrom(ctx, o)
+	}
 	if err != nil {
 		return err
 	}
@@ -121,7 +127,11 @@ func (a *app) init(ctx context.Context, f *slotFlags, o initFlags) error {
 		ID          string       `json:"id"`
 		Slots       []slotAnswer `json:"slots"`
 		RecoveryKey string       `json:"recovery_key,omitempty"`
-	}{path, m.id.String(), slotAnswers(slots), ""}
+		NotCarried  []slotAnswer `json:"not_carried_over,omitempty"`
+	}{path, m.id.String(), slotAnswers(slots), "", nil}
+	for _, e := range left {
+		answer.NotCarried = append(answer.NotCarried, slotAnswer{e.ID, e.Type, e.Label})
+	}
 	if f.recoveryFile == "" {
 		answer.RecoveryKey = recovery
 	}
@@ -130,6 +140,7 @@ func (a *app) init(ctx context.Context, f *slotFlags, o initFlags) error {
 		if recovery != "" {
 			a.showRecovery(f.recoveryFile, recovery)
 		}
+		a.showLeft(slots[0], left)
 	})
 }
 
