@@ -193,7 +193,9 @@ func TestTornConfig(t *testing.T) {
 func TestConfigGenerations(t *testing.T) {
 	c := newConfigs(t)
 	old := c.read(configName)
-	set := func([]json.RawMessage) ([]json.RawMessage, error) { return []json.RawMessage{[]byte(`{"id":"two"}`)}, nil }
+	set := func([]json.RawMessage) ([]json.RawMessage, error) {
+		return []json.RawMessage{[]byte(`{"id":"two"}`)}, nil
+	}
 	if _, err := UpdateSlots(t.Context(), t.TempDir(), c, c.key, set); err != nil {
 		t.Fatal(err)
 	}

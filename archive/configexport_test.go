@@ -2,6 +2,7 @@ package archive
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -75,6 +76,17 @@ func TestCompactVector(t *testing.T) {
 	got, err := ParseConfig(compact)
 	if err != nil || !bytes.Equal(got.Text(), want) {
 		t.Errorf("got %v\n%s, want\n%s", err, got.Text(), want)
+	}
+}
+
+// FORMAT.md tells the dictionary by its digest.
+func TestCompactDictionary(t *testing.T) {
+	format, err := os.ReadFile("FORMAT.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if sum := fmt.Sprintf("%x", sha256.Sum256([]byte(compactDictionary))); !bytes.Contains(format, []byte(sum)) {
+		t.Errorf("the dictionary's digest is %s, which FORMAT.md doesn't say: it must never change", sum)
 	}
 }
 

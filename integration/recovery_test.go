@@ -51,7 +51,7 @@ func (u *user) sheetLines(args ...string) []string {
 func TestTypedSheet(t *testing.T) {
 	u := newUser(t)
 	token := u.token("mine", softtoken.Options{})
-	u.with("BKFS_NEW_PASSPHRASE="+passphrase).enroll(token)
+	u.with("BKFS_NEW_PASSPHRASE=" + passphrase).enroll(token)
 	lines := u.with("BKFS_FIDO2_DEVICE=" + soft(token)).sheetLines()
 	config, err := os.ReadFile(u.path("repo", "config"))
 	must(t, err)

@@ -197,4 +197,3 @@ func (a *app) rewindConfig(c *archive.Config) error {
 		return ""
 	})
 }
-
