@@ -139,7 +139,7 @@ func (m *maker) carry(ctx context.Context, used keyring.Slot, heard []byte) (key
 		credential := *used.FIDO2
 		credential.Salt = make([]byte, keyring.SaltSize)
 		rand.Read(credential.Salt)
-		if parts.Token, err = m.secretOf(ctx, credential); err != nil {
+		if parts.Token, err = m.secretOf(ctx, used, credential); err != nil {
 			return keyring.Slot{}, err
 		}
 		meta.FIDO2 = &credential
@@ -147,8 +147,8 @@ func (m *maker) carry(ctx context.Context, used keyring.Slot, heard []byte) (key
 	return keyring.NewSlot(m.id, m.key, used.Type, parts, meta)
 }
 
-// secretOf asks the token that has a credential for another secret of it.
-func (m *maker) secretOf(ctx context.Context, credential keyring.FIDO2) (*seal.Key, error) {
+// secretOf asks the token of a slot for another secret of its credential.
+func (m *maker) secretOf(ctx context.Context, used keyring.Slot, credential keyring.FIDO2) (*seal.Key, error) {
 	spec, err := m.unlockSpec()
 	if err != nil {
 		return nil, err
@@ -160,7 +160,7 @@ func (m *maker) secretOf(ctx context.Context, credential keyring.FIDO2) (*seal.K
 		return nil, err
 	}
 	if len(matches) == 0 {
-		return nil, say(hardware.ErrNoToken, "the token that unlocked isn't there any more")
+		return nil, say(hardware.ErrNoToken, "the token of key slot %s isn't there any more", used.ID)
 	}
 	m.term.notice("Once more, for the new repository.")
 	return tokens.Secret(ctx, matches[0], credential)
