@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"bkfs/archive/chunk"
@@ -40,7 +41,8 @@ type Config struct {
 	Incompatible []string          `json:"incompatible_features"`
 	Slots        []json.RawMessage `json:"slots"`
 
-	copies []configBytes // highest generation first
+	unknown map[string]json.RawMessage // fields of a later version
+	copies  []configBytes              // highest generation first; after Verify the one that counts
 }
 
 // configBytes is one copy of a config as it was read.
@@ -164,7 +166,29 @@ func parseConfig(body []byte) (*Config, error) {
 	if len(c.Incompatible) > 0 {
 		return nil, fmt.Errorf("repository needs features %q: %w", c.Incompatible, ErrFormat)
 	}
-	return &c, nil
+	return &c, c.keepUnknown(body)
+}
+
+// keepUnknown remembers the fields that a change has to leave as they are.
+func (c *Config) keepUnknown(body []byte) error {
+	var all map[string]json.RawMessage
+	if err := json.Unmarshal(body, &all); err != nil {
+		return fmt.Errorf("parse config: %w", err)
+	}
+	for name, value := range all {
+		// As encoding/json matches names.
+		if !slices.ContainsFunc(configFields(), func(known string) bool { return strings.EqualFold(known, name) }) {
+			if c.unknown == nil {
+				c.unknown = map[string]json.RawMessage{}
+			}
+			c.unknown[name] = value
+		}
+	}
+	return nil
+}
+
+func configFields() []string {
+	return []string{"format", "id", "suite", "chunker", "created", "generation", "epoch", "incompatible_features", "slots"}
 }
 
 // Verify checks that the holder of the repository key wrote the config. The
@@ -185,7 +209,7 @@ func (c *Config) Verify(key *seal.Key) error {
 		if !hmac.Equal(want[:], b.mac) {
 			continue
 		}
-		v.copies = c.copies
+		v.copies = []configBytes{b}
 		*c = *v
 		return nil
 	}
@@ -208,9 +232,16 @@ func Create(ctx context.Context, st store.Store, key *seal.Key, id seal.Reposito
 	return c, c.write(ctx, st, key)
 }
 
-// UpdateSlots replaces the key slots: it reads the config again, verifies it,
-// and raises its generation.
-func UpdateSlots(ctx context.Context, st store.Store, key *seal.Key, slots []json.RawMessage) (*Config, error) {
+// UpdateSlots changes the key slots: change gets those of the newest authentic
+// config, and its generation rises. dir is where the journal is. Of several that
+// change them at once each sees what the others did.
+func UpdateSlots(ctx context.Context, dir string, st store.Store, key *seal.Key,
+	change func([]json.RawMessage) ([]json.RawMessage, error)) (*Config, error) {
+	lock, err := takeConfigLock(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	defer lock.Close()
 	c, err := ReadConfig(ctx, st)
 	if err != nil {
 		return nil, err
@@ -218,14 +249,34 @@ func UpdateSlots(ctx context.Context, st store.Store, key *seal.Key, slots []jso
 	if err := c.Verify(key); err != nil {
 		return nil, err
 	}
+	if c.Slots, err = change(c.Slots); err != nil {
+		return nil, err
+	}
 	c.Generation++
-	c.Slots = slots
 	return c, c.write(ctx, st, key)
 }
 
-// write stores both copies, one after the other: one of them is always whole.
+// encode is the body: what this version knows, then what it doesn't.
+func (c *Config) encode() ([]byte, error) {
+	known, err := json.Marshal(c)
+	if err != nil {
+		return nil, err
+	}
+	if len(c.unknown) > 0 {
+		rest, err := json.Marshal(c.unknown) // sorted by name
+		if err != nil {
+			return nil, err
+		}
+		known = slices.Concat(known[:len(known)-1], []byte(","), rest[1:])
+	}
+	var out bytes.Buffer
+	err = json.Indent(&out, known, "", "  ")
+	return out.Bytes(), err
+}
+
+// write makes c's MAC and stores both copies.
 func (c *Config) write(ctx context.Context, st store.Store, key *seal.Key) error {
-	body, err := json.MarshalIndent(c, "", "  ")
+	body, err := c.encode()
 	if err != nil {
 		return fmt.Errorf("write config: %w", err)
 	}
@@ -235,14 +286,21 @@ func (c *Config) write(ctx context.Context, st store.Store, key *seal.Key) error
 	}
 	defer keys.Destroy()
 	mac := keys.ConfigMAC(body)
-	sum := sha256.Sum256(body)
-	data := slices.Concat([]byte(configMagic), body, fmt.Appendf(nil, "%s%x%s%x\n", configSumTag, sum, configMACTag, mac))
-	c.copies = nil
+	c.copies = []configBytes{{body: body, mac: mac[:], generation: c.Generation}}
+	return c.store(ctx, st)
+}
+
+// store writes c as it is, one copy after the other: one of them is always whole.
+func (c *Config) store(ctx context.Context, st store.Store) error {
 	for _, name := range []string{configName, configCopy} {
-		if err := st.Replace(ctx, name, data); err != nil {
+		if err := st.Replace(ctx, name, c.copies[0].text()); err != nil {
 			return fmt.Errorf("write %s: %w", name, asDamage(err))
 		}
-		c.copies = append(c.copies, configBytes{name: name, body: body, mac: mac[:], generation: c.Generation})
 	}
 	return nil
+}
+
+// text is the copy as it is stored.
+func (b configBytes) text() []byte {
+	return slices.Concat([]byte(configMagic), b.body, fmt.Appendf(nil, "%s%x%s%x\n", configSumTag, sha256.Sum256(b.body), configMACTag, b.mac))
 }

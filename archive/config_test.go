@@ -193,8 +193,10 @@ func TestTornConfig(t *testing.T) {
 func TestConfigGenerations(t *testing.T) {
 	c := newConfigs(t)
 	old := c.read(configName)
-	slots := []json.RawMessage{[]byte(`{"id":"two"}`)}
-	if _, err := UpdateSlots(t.Context(), c, c.key, slots); err != nil {
+	set := func([]json.RawMessage) ([]json.RawMessage, error) {
+		return []json.RawMessage{[]byte(`{"id":"two"}`)}, nil
+	}
+	if _, err := UpdateSlots(t.Context(), t.TempDir(), c, c.key, set); err != nil {
 		t.Fatal(err)
 	}
 	check := func(what string, generation uint64, slot string) {
@@ -215,7 +217,7 @@ func TestConfigGenerations(t *testing.T) {
 	check("the first is older", 2, "two")
 	c.edit(`"generation": 2`, `"generation": 9`, configCopy)
 	check("the higher generation is forged", 1, "one")
-	if _, err := UpdateSlots(t.Context(), c, c.key, slots); err != nil {
+	if _, err := UpdateSlots(t.Context(), t.TempDir(), c, c.key, set); err != nil {
 		t.Fatal(err)
 	}
 	check("after another update", 2, "two")
@@ -235,7 +237,9 @@ func TestInterruptedUpdate(t *testing.T) {
 			}
 			return nil
 		}
-		_, failure := UpdateSlots(t.Context(), c, c.key, []json.RawMessage{[]byte(`{"id":"two"}`)})
+		_, failure := UpdateSlots(t.Context(), t.TempDir(), c, c.key, func(slots []json.RawMessage) ([]json.RawMessage, error) {
+			return []json.RawMessage{[]byte(`{"id":"two"}`)}, nil
+		})
 		c.Fault = nil
 		cfg, err := c.verified()
 		if err != nil || cfg.Generation > 2 || failure == nil && cfg.Generation != 2 {

@@ -1,11 +1,13 @@
 package archive
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -57,4 +59,35 @@ func (l *lockFile) release() error {
 		return nil
 	}
 	return errors.Join(l.f.Truncate(0), l.f.Close())
+}
+
+// configLockName is the file that is locked while the config changes. The lock
+// of the repository isn't: a mount has that for as long as it runs.
+const configLockName = "lock-config"
+
+// configLockPause is the time between two tries: flock can't be interrupted.
+const configLockPause = 20 * time.Millisecond
+
+// takeConfigLock waits for whoever else changes the config. Closing it unlocks.
+func takeConfigLock(ctx context.Context, dir string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, configLockName), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock the config: %w", err)
+	}
+	for {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			return f, nil
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
+			f.Close()
+			return nil, fmt.Errorf("lock the config: %w", err)
+		}
+		select {
+		case <-ctx.Done():
+			f.Close()
+			return nil, fmt.Errorf("lock the config: %w", ctx.Err())
+		case <-time.After(configLockPause):
+		}
+	}
 }

@@ -18,11 +18,11 @@ import (
 
 const supported = true
 
-// A token that is busy with a program that takes no lock looks like one without FIDO2: libfido2 falls back to U2F
-// when it gets no answer to getInfo. So the question is put again.
+// A program that takes no lock, as browsers don't, may have the token for a moment: then there is no sensible answer
+// to getInfo, and the question is put again.
 const (
-	fallbackTries = 2
-	fallbackPause = 200 * time.Millisecond
+	busyTries = 2
+	busyPause = 200 * time.Millisecond
 )
 
 // current is the device being waited for, so that the helper can take a touch request back. It is written by the
@@ -71,11 +71,11 @@ func (c *current) properties(path string, details bool, pending func()) (*proper
 		return nil, f
 	}
 	info, err := d.Info()
-	for range fallbackTries {
-		if !errors.Is(err, libfido2.ErrNotFIDO2) {
+	for range busyTries {
+		if !errors.Is(err, libfido2.ErrRX) {
 			break
 		}
-		time.Sleep(fallbackPause)
+		time.Sleep(busyPause)
 		info, err = d.Info()
 	}
 	if err != nil {

@@ -14,5 +14,6 @@
 // slot's policy asks for (hmac-secret is another secret with user verification), credentials for another relying
 // party, and enrolment of a token that already has one of the slots.
 //
-// Without cgo the package compiles, and every call that would need a device says ErrUnsupported.
+// Without cgo the package compiles, and every call that would need a device says ErrUnsupported. With cgo the library
+// is opened by the helper, so the program starts without it; then they say ErrNoLibrary.
 package hardware

@@ -9,6 +9,7 @@ import (
 // What a caller may branch on.
 var (
 	ErrUnsupported    = errors.New("built without FIDO2 support")
+	ErrNoLibrary      = errors.New("libfido2, the library for tokens, can't be loaded")
 	ErrNoToken        = errors.New("no token fits")
 	ErrSeveral        = errors.New("several tokens could be enrolled: name one, or unplug the others")
 	ErrEnrolled       = errors.New("the token is already enrolled")
@@ -61,6 +62,7 @@ const (
 	faultBusy        faultKind = "busy"
 	faultNotFIDO2    faultKind = "not-fido2"
 	faultUnsupported faultKind = "unsupported"
+	faultNoLibrary   faultKind = "no-library"
 	faultOther       faultKind = "other"
 )
 
@@ -131,6 +133,8 @@ func (f *fault) err() error {
 		return ErrNotFIDO2
 	case faultUnsupported:
 		return ErrUnsupported
+	case faultNoLibrary:
+		return fmt.Errorf("%w (%s)", ErrNoLibrary, f.Text)
 	}
 	return fmt.Errorf("%w: %s", ErrHelper, f.Text)
 }

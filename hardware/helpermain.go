@@ -104,6 +104,9 @@ func quiet() {
 
 func carryOut(device *current, r *request, pending func()) *answer {
 	a := &answer{}
+	if a.Fault = library(); a.Fault != nil {
+		return a
+	}
 	if r.Op == opList {
 		a.Locations, a.Fault = locations()
 		return a

@@ -12,5 +12,8 @@
 // does no I/O and knows no hardware: Token says what it needs of one, and the
 // passphrase arrives as the output of a KDF its caller ran.
 //
+// It also owns how keys and configs stand on paper (FormatRecovery, FormatPaper):
+// text that a person can type, in which mistakes are found and named.
+//
 // archive/FORMAT.md says all this byte by byte.
 package keyring

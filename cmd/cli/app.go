@@ -95,6 +95,40 @@ func (a *app) repository(ctx context.Context) (*repository, error) {
 	if err != nil {
 		return nil, err
 	}
+	return repositoryAt(ctx, path)
+}
+
+func repositoryAt(ctx context.Context, path string) (*repository, error) {
+	st, err := openStore(path)
+	if err != nil {
+		return nil, err
+	}
+	config, err := archive.ReadConfig(ctx, st)
+	switch {
+	case errors.Is(err, archive.ErrNoRepository) && holdsData(path):
+		return nil, hint(say(archive.ErrDamaged, "%s has data, but its config is lost", shown(path)), importHint)
+	case errors.Is(err, archive.ErrDamaged):
+		return nil, hint(fmt.Errorf("%s: %w", shown(path), err), importHint)
+	case err != nil:
+		return nil, fmt.Errorf("%s: %w", shown(path), err)
+	}
+	return &repository{path, st, config}, nil
+}
+
+const importHint = "`bkfs key import` puts the config back from a sheet or file that `bkfs key export` made"
+
+// holdsData tells whether a directory without a config was a repository.
+func holdsData(path string) bool {
+	for _, name := range []string{"packs", "roots", "journal"} {
+		if fi, err := os.Stat(filepath.Join(path, name)); err == nil && fi.IsDir() {
+			return true
+		}
+	}
+	return false
+}
+
+// openStore opens a repository's directory, whatever is in it.
+func openStore(path string) (*local.Store, error) {
 	switch fi, err := os.Stat(path); {
 	case errors.Is(err, os.ErrNotExist):
 		return nil, fmt.Errorf("%s: %w", shown(path), archive.ErrNoRepository)
@@ -107,11 +141,7 @@ func (a *app) repository(ctx context.Context) (*repository, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the repository: %w", err)
 	}
-	config, err := archive.ReadConfig(ctx, st)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", shown(path), err)
-	}
-	return &repository{path, st, config}, nil
+	return st, nil
 }
 
 // daemonFor finds the process that has the repository mounted for writing.

@@ -74,12 +74,12 @@ func TestDescribe(t *testing.T) {
 
 func TestExitCodesAreDocumented(t *testing.T) {
 	help := exitCodeHelp()
-	seen := map[int]bool{}
+	seen := map[int]string{}
 	for _, o := range outcomes() {
-		if seen[o.code] && o.code != exitError {
-			t.Errorf("code %d has two rows", o.code)
+		if before, ok := seen[o.code]; ok && before != o.meaning {
+			t.Errorf("code %d means %q and %q", o.code, before, o.meaning)
 		}
-		seen[o.code] = true
+		seen[o.code] = o.meaning
 		if !strings.Contains(help, fmt.Sprintf("%3d  %s", o.code, o.meaning)) {
 			t.Errorf("code %d isn't in the help", o.code)
 		}

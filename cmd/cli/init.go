@@ -34,7 +34,7 @@ func slotAnswers(slots []keyring.Slot) []slotAnswer {
 
 func (a *app) initCommand() *cobra.Command {
 	var f slotFlags
-	var noRecovery bool
+	var o initFlags
 	cmd := &cobra.Command{
 		Use:   "init",
 		Short: "Make a new repository",
@@ -43,24 +43,43 @@ func (a *app) initCommand() *cobra.Command {
 With --fido2-device a token opens it, and so does a recovery key, which is shown
 once: write it down. Without, a passphrase does. With BKFS_NEW_PASSPHRASE (or its
 command or descriptor) set nothing is asked, and the passphrase opens the
-repository, beside the token if there is one. More keys come with ` + "`bkfs key add`" + `.`,
+repository, beside the token if there is one. More keys come with ` + "`bkfs key add`" + `.
+
+--key-from unlocks another repository, and the key that did it gets a slot in the
+new one: the same passphrase or recovery key, or the same token under the same
+policy, which is touched twice then and nothing is stored on it. The repositories
+have nothing else in common. Other keys of the first can't be carried over; they
+are listed.`,
 		Example: `  bkfs init --fido2-device auto --label "blue key"
+  bkfs -r /mnt/disk/second.bkfs init --key-from ~/backup.bkfs
   BKFS_NEW_PASSCOMMAND="pass show bkfs" bkfs -r /srv/backup.bkfs init`,
 		Args: arguments(0, 0, "[flags]"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if f.recovery && noRecovery {
+			switch {
+			case f.recovery && o.noRecovery:
 				return errors.New("--recovery-key and --no-recovery-key contradict each other")
+			case o.keyFrom != "" && f.isToken():
+				return hint(errors.New("--key-from takes the key of another repository, and --fido2-device enrols one"),
+					"`bkfs key add --fido2-device` adds more keys later")
 			}
-			return a.init(cmd.Context(), &f, (f.isToken() || f.recovery) && !noRecovery)
+			return a.init(cmd.Context(), &f, o)
 		},
 	}
 	f.register(cmd)
 	cmd.Flags().BoolVar(&f.recovery, "recovery-key", false, "make a recovery key also beside a passphrase")
-	cmd.Flags().BoolVar(&noRecovery, "no-recovery-key", false, "make none beside the token; losing the token then loses everything,\nunless you add another key")
+	cmd.Flags().BoolVar(&o.noRecovery, "no-recovery-key", false, "make none beside the token; losing the token then loses everything,\nunless you add another key")
+	cmd.Flags().StringVar(&o.keyFrom, "key-from", "", "let the key that unlocks the repository in `DIRECTORY` open the new one, too;\nfor a second repository with the same token or passphrase")
 	return cmd
 }
 
-func (a *app) init(ctx context.Context, f *slotFlags, wantRecovery bool) error {
+// initFlags are init's own.
+type initFlags struct {
+	noRecovery bool
+	keyFrom    string
+}
+
+func (a *app) init(ctx context.Context, f *slotFlags, o initFlags) error {
+	wantRecovery := (f.isToken() || f.recovery) && !o.noRecovery
 	path, err := a.repositoryPath()
 	if err != nil {
 		return err
@@ -68,7 +87,7 @@ func (a *app) init(ctx context.Context, f *slotFlags, wantRecovery bool) error {
 	if err := a.checkFlags(f); err != nil {
 		return err
 	}
-	if f.recoveryFile != "" && !wantRecovery {
+	if f.recoveryFile != "" && !wantRecovery && (o.keyFrom == "" || o.noRecovery) {
 		return errors.New("--recovery-key-file: no recovery key is made; add --recovery-key")
 	}
 	if err := checkVacant(path); err != nil {
@@ -80,7 +99,14 @@ func (a *app) init(ctx context.Context, f *slotFlags, wantRecovery bool) error {
 	}
 	defer key.Destroy()
 	m := &maker{app: a, id: seal.NewRepositoryID(), key: key, flags: f}
-	slots, recovery, err := m.first(ctx, wantRecovery)
+	var slots []keyring.Slot
+	var left []keyring.Entry
+	var recovery string
+	if o.keyFrom == "" {
+		slots, recovery, err = m.first(ctx, wantRecovery)
+	} else {
+		slots, recovery, left, err = m.firstFrom(ctx, o)
+	}
 	if err != nil {
 		return err
 	}
@@ -101,7 +127,11 @@ func (a *app) init(ctx context.Context, f *slotFlags, wantRecovery bool) error {
 		ID          string       `json:"id"`
 		Slots       []slotAnswer `json:"slots"`
 		RecoveryKey string       `json:"recovery_key,omitempty"`
-	}{path, m.id.String(), slotAnswers(slots), ""}
+		NotCarried  []slotAnswer `json:"not_carried_over,omitempty"`
+	}{path, m.id.String(), slotAnswers(slots), "", nil}
+	for _, e := range left {
+		answer.NotCarried = append(answer.NotCarried, slotAnswer{e.ID, e.Type, e.Label})
+	}
 	if f.recoveryFile == "" {
 		answer.RecoveryKey = recovery
 	}
@@ -110,6 +140,7 @@ func (a *app) init(ctx context.Context, f *slotFlags, wantRecovery bool) error {
 		if recovery != "" {
 			a.showRecovery(f.recoveryFile, recovery)
 		}
+		a.showLeft(slots[0], left)
 	})
 }
 

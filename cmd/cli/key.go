@@ -13,14 +13,15 @@ import (
 func (a *app) keyCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "key",
-		Short: "List, add, change and remove what opens the repository",
+		Short: "List, add, change, remove, export and import what opens the repository",
 		Long: `A repository has key slots. Any one of them opens it: a token (fido2), a
 passphrase, a recovery key, or a token and a passphrase together.
 
 Changing them unlocks the repository first, also when it is mounted. Removing a
 slot doesn't undo what its holder may have read or copied before.`,
 	}
-	cmd.AddCommand(a.keyListCommand(), a.keyAddCommand(), a.keyRemoveCommand(), a.keyChangeCommand())
+	cmd.AddCommand(a.keyListCommand(), a.keyAddCommand(), a.keyRemoveCommand(), a.keyChangeCommand(),
+		a.keyExportCommand(), a.keyImportCommand())
 	return cmd
 }
 
@@ -133,7 +134,7 @@ func (a *app) keyRemoveCommand() *cobra.Command {
 		Short: "Remove a key slot; the last one stays",
 		Long: `Remove a key slot, named as ` + "`bkfs key list`" + ` shows it. Its key no longer opens
 the repository. What its holder has read or copied before, copies of the config
-included, isn't undone by it.`,
+that ` + "`bkfs key export`" + ` made included, isn't undone by it.`,
 		Example: "  bkfs key remove 1f0c9ab23de45678",
 		Args:    arguments(1, 1, "SLOT"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -147,16 +148,13 @@ included, isn't undone by it.`,
 				return err
 			}
 			defer u.key.Destroy()
-			ring, err := u.ring.Remove(args[0])
+			_, err = a.changeSlots(ctx, r, u, func(ring keyring.Ring) (keyring.Ring, error) { return ring.Remove(args[0]) })
 			switch {
 			case errors.Is(err, keyring.ErrNoSuchSlot):
 				return hint(err, "`bkfs key list` shows them")
 			case errors.Is(err, keyring.ErrLastSlot):
 				return hint(err, "`bkfs key add` another one first, or nobody could open the repository again")
 			case err != nil:
-				return err
-			}
-			if err := a.writeSlots(ctx, r, u, ring); err != nil {
 				return err
 			}
 			return a.term.answer(struct {

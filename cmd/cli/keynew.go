@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -116,18 +117,16 @@ func (a *app) newKey(ctx context.Context, f *slotFlags, replaced func(*unlocked)
 	if err != nil {
 		return err
 	}
-	ring, err := u.ring.Add(slot)
-	if old != "" {
-		ring, err = u.ring.Replace(old, slot)
-	}
-	if err != nil {
-		return err
-	}
 	undo, err := saveRecovery(f.recoveryFile, recovery)
 	if err != nil {
 		return err
 	}
-	if err := a.writeSlots(ctx, r, u, ring); err != nil {
+	if _, err := a.changeSlots(ctx, r, u, func(ring keyring.Ring) (keyring.Ring, error) {
+		if old != "" {
+			return ring.Replace(old, slot)
+		}
+		return ring.Add(slot)
+	}); err != nil {
 		undo()
 		return err
 	}
@@ -163,15 +162,28 @@ func (m *maker) one(ctx context.Context) (keyring.Slot, string, error) {
 	}
 }
 
-// writeSlots replaces the config's slots. The daemon, if there is one, isn't
-// asked: it doesn't need them.
-func (a *app) writeSlots(ctx context.Context, r *repository, u *unlocked, ring keyring.Ring) error {
-	config, err := archive.UpdateSlots(ctx, r.store, u.key, ring.Marshal())
+// changeSlots changes the config's slots: those that are there now, which
+// another command may have changed since u unlocked. The daemon, if there is
+// one, isn't asked: it doesn't need them.
+func (a *app) changeSlots(ctx context.Context, r *repository, u *unlocked, change func(keyring.Ring) (keyring.Ring, error)) (*archive.Config, error) {
+	config, err := archive.UpdateSlots(ctx, r.path, r.store, u.key, func(raw []json.RawMessage) ([]json.RawMessage, error) {
+		ring, err := keyring.Parse(raw)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := ring.Find(u.slot); err != nil {
+			return nil, hint(fmt.Errorf("the key that unlocked was removed meanwhile: %w", err), "unlock with another key")
+		}
+		if ring, err = change(ring); err != nil {
+			return nil, err
+		}
+		return ring.Marshal(), nil
+	})
 	if err != nil {
-		return fmt.Errorf("write the key slots: %w", err)
+		return nil, fmt.Errorf("write the key slots: %w", err)
 	}
 	if err := a.rememberConfig(config); err != nil {
 		a.term.warning(err)
 	}
-	return nil
+	return config, nil
 }

@@ -26,6 +26,7 @@ type source struct {
 	value   []byte
 	command string
 	fd      string
+	keep    bool // what was read is the value from then on: it is needed twice
 }
 
 // secretSources are all of them. New secrets have sources of their own: when
@@ -47,13 +48,13 @@ func takeSecrets() secretSources {
 	}
 	return secretSources{
 		passphrase: source{"passphrase", []byte(take("BKFS_PASSPHRASE")),
-			take("BKFS_PASSCOMMAND"), take("BKFS_PASSPHRASE_FD")},
+			take("BKFS_PASSCOMMAND"), take("BKFS_PASSPHRASE_FD"), false},
 		newPassphrase: source{"new passphrase", []byte(take("BKFS_NEW_PASSPHRASE")),
-			take("BKFS_NEW_PASSCOMMAND"), take("BKFS_NEW_PASSPHRASE_FD")},
+			take("BKFS_NEW_PASSCOMMAND"), take("BKFS_NEW_PASSPHRASE_FD"), false},
 		recovery: source{"recovery key", []byte(take("BKFS_RECOVERY_KEY")),
-			take("BKFS_RECOVERY_KEY_COMMAND"), take("BKFS_RECOVERY_KEY_FD")},
+			take("BKFS_RECOVERY_KEY_COMMAND"), take("BKFS_RECOVERY_KEY_FD"), false},
 		pin: source{"PIN", nil,
-			take("BKFS_FIDO2_PIN_COMMAND"), take("BKFS_FIDO2_PIN_FD")},
+			take("BKFS_FIDO2_PIN_COMMAND"), take("BKFS_FIDO2_PIN_FD"), false},
 	}
 }
 
@@ -71,7 +72,17 @@ func (s *source) read(ctx context.Context) ([]byte, error) {
 	if len(secret) == 0 {
 		return nil, say(errNoSecret, "read the %s: it is empty", s.name)
 	}
+	if s.keep {
+		s.forget()
+		s.value = bytes.Clone(secret)
+	}
 	return secret, nil
+}
+
+// forget wipes a value that isn't needed any more.
+func (s *source) forget() {
+	seal.Wipe(s.value)
+	s.value = nil
 }
 
 func (s *source) readRaw(ctx context.Context) ([]byte, error) {

@@ -44,7 +44,7 @@ func TestVerifyWith(t *testing.T) {
 	if _, err := archive.Create(ctx, st, key, id, raw); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := archive.UpdateSlots(ctx, st, key, raw[1:]); err != nil {
+	if _, err := archive.UpdateSlots(ctx, t.TempDir(), st, key, func([]json.RawMessage) ([]json.RawMessage, error) { return raw[1:], nil }); err != nil {
 		t.Fatal(err)
 	}
 	config, err := archive.ReadConfig(ctx, st)

@@ -181,7 +181,7 @@ func (t *tokenTry) openOne(ctx context.Context, matches []keyring.Match, credent
 	case errors.Is(err, keyring.ErrWrongSecret) && combined:
 		err = say(err, "the token fits key slot %s, and the passphrase is wrong", slot.ID)
 	case errors.Is(err, keyring.ErrWrongSecret):
-		err = hint(err, "the token doesn't give the secret it gave at enrolment, or the key slot was changed")
+		err = hint(fmt.Errorf("token %s: %w", shown(m.Device), err), "the token doesn't give the secret it gave at enrolment, or the key slot was changed")
 	}
 	return m, key, err
 }
