@@ -137,6 +137,7 @@ func (u *unlocker) withToken(ctx context.Context, spec hardware.Spec, passphrase
 		slot := slots[m.Credential]
 		key, err := u.openWith(ctx, tokens, m, slot, passphrase)
 		if err == nil || ctx.Err() != nil {
+			u.device = m.Device
 			return key, slot.ID.String(), err
 		}
 		errs = append(errs, err)
