@@ -25,8 +25,8 @@ type lockFlags struct {
 func (f *lockFlags) flags(fl *pflag.FlagSet) {
 	f.set = fl
 	fl.BoolVar(&f.lock.OnRemoval, "lock-on-removal", false, "flush, unmount and forget the keys when the token that unlocked is unplugged; for a\nmachine you walk away from with the token. While files are open it waits for them")
-	fl.DurationVar(&f.lock.IdleTimeout, "idle-timeout", 0, "the same when nothing was open or used for `DURATION`, like 30m; for a machine that\nstays on. An open file, or a shell in the mount, keeps it")
-	fl.BoolVar(&f.lock.Force, "force-lock", false, "with one of these two: don't wait for open files. What was written is kept; programs\nget errors from the files they have open; for when locking matters more than they do")
+	fl.DurationVar(&f.lock.IdleTimeout, "idle-timeout", 0, "flush, unmount and forget the keys when nothing was open or used for `DURATION`, like\n30m; for a machine that stays on. An open file, or a shell in the mount, keeps it")
+	fl.BoolVar(&f.lock.Force, "force-lock", false, "with --lock-on-removal or --idle-timeout: don't wait for open files. What was written\nis kept, and programs get errors from the files they have open; for when locking\nmatters more than they do")
 }
 
 // parse refuses what doesn't go together.

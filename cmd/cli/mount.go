@@ -45,10 +45,15 @@ The repository is unlocked first, here: a token may ask for a touch or a PIN.
 Then the mount goes on in the background, and the command returns when files can
 be used. Its log is under $XDG_STATE_HOME/bkfs (~/.local/state/bkfs).
 
+The mount stays until it is unmounted, also when the token is unplugged, unless
+--lock-on-removal or --idle-timeout ends it: that is an umount, and a program that
+goes on by path writes to the directory underneath (see --guard).
+
 Options for -o: ro, allow_other (other users too, as file modes allow),
 default_permissions (always on), suid, dev, noexec, noatime, fsname=NAME.`,
 		Example: `  bkfs mount /mnt/backup
   bkfs mount --archive documents -o ro ~/documents-backup
+  bkfs mount --lock-on-removal --idle-timeout 30m /mnt/backup
   BKFS_PASSCOMMAND="pass show bkfs" bkfs mount /mnt/backup     # from a script`,
 		Args: arguments(1, 1, "MOUNTPOINT"),
 		RunE: func(cmd *cobra.Command, args []string) error { return a.mount(cmd.Context(), &f, args[0]) },
