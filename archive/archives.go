@@ -2,7 +2,6 @@ package archive
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -289,31 +288,8 @@ func (r *Repository) captureArchives(b []byte) []byte {
 	return b
 }
 
-// failed notes a file whose bytes couldn't be stored.
-func (r *Repository) failed(f *file, err error) {
-	name := fmt.Sprintf("inode %d of archive %d", f.ino, f.t.number)
-	r.log.Error("written bytes are lost", "inode", f.ino, "archive", f.t.number, "err", err)
-	r.catalogMu.Lock()
-	defer r.catalogMu.Unlock()
-	if a := r.archives[f.t.number]; a != nil {
-		name = fmt.Sprintf("%s: inode %d", a.name, f.ino)
-	}
-	r.failures[name] = err
-}
-
 func (r *Repository) setFailure(err error) {
 	r.catalogMu.Lock()
 	defer r.catalogMu.Unlock()
 	r.failure = err
-}
-
-// lostFiles tells of all files that lost bytes.
-func (r *Repository) lostFiles() error {
-	r.catalogMu.Lock()
-	defer r.catalogMu.Unlock()
-	var errs []error
-	for name, err := range r.failures {
-		errs = append(errs, fmt.Errorf("%s: %w", name, err))
-	}
-	return errors.Join(errs...)
 }

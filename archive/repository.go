@@ -70,8 +70,8 @@ type Repository struct {
 	stored     map[uint32]snapshotRecord // as the root has them
 	views      map[uint32]*Tree          // opened snapshots
 	onChange   func(Event)
-	failures   map[string]error // what couldn't be stored
-	failure    error            // of the last commit
+	failures   map[lostFile]lostBytes // what couldn't be stored
+	failure    error                  // of the last commit
 	closed     bool
 }
 
@@ -107,7 +107,7 @@ func open(ctx context.Context, o Options) (_ *Repository, generation uint64, err
 		log: o.Log, config: cfg,
 		archives: make(map[uint32]*liveArchive), renamed: make(map[uint32]struct{}),
 		snapshots: make(map[uint32]*snapshotRecord), views: make(map[uint32]*Tree), stored: make(map[uint32]snapshotRecord),
-		failures: make(map[string]error), nextNumber: 1,
+		failures: make(map[lostFile]lostBytes), nextNumber: 1,
 	}
 	if r.log == nil {
 		r.log = slog.New(slog.DiscardHandler)
@@ -289,10 +289,11 @@ func (r *Repository) Close(ctx context.Context) error {
 	var err error
 	if r.committer != nil {
 		r.committer.close()
+		r.lostFiles(ctx) // their names: the fold in a checkpoint forgets them
 		if err = r.checkpoint(ctx, nil); err != nil {
 			err = fmt.Errorf("close repository: %w", err)
 		}
-		err = errors.Join(err, r.lostFiles())
+		err = errors.Join(err, r.lost(ctx))
 	}
 	return errors.Join(err, r.shut())
 }

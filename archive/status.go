@@ -3,7 +3,6 @@ package archive
 import (
 	"context"
 	"encoding/hex"
-	"slices"
 
 	"bkfs/archive/pack"
 	"bkfs/archive/store"
@@ -20,7 +19,7 @@ type Status struct {
 	Journal  uint64 // bytes in the journal
 }
 
-// Status tells without touching the store.
+// Status tells without touching the store, unless there are files to be named.
 func (r *Repository) Status() Status {
 	var s Status
 	if !r.readOnly {
@@ -31,13 +30,12 @@ func (r *Repository) Status() Status {
 	r.writer.mu.Lock()
 	s.Waiting = uint64(r.writer.dirty)
 	r.writer.mu.Unlock()
+	for _, err := range r.lostFiles(context.Background()) {
+		s.Problems = append(s.Problems, err.Error())
+	}
 	r.catalogMu.Lock()
 	defer r.catalogMu.Unlock()
 	s.Generation, s.RootHash = r.root.generation, hex.EncodeToString(r.root.hash[:])
-	for name, err := range r.failures {
-		s.Problems = append(s.Problems, name+": "+err.Error())
-	}
-	slices.Sort(s.Problems)
 	if r.failure != nil {
 		s.Problems = append(s.Problems, "last commit: "+r.failure.Error())
 	}

@@ -30,15 +30,20 @@ func (f *filesystem) OpenDir(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenO
 	case n.kind == kindInode:
 		// The kernel drops what it cached when it changes the directory.
 		out.OpenFlags = fuse.FOPEN_KEEP_CACHE | fuse.FOPEN_CACHE_DIR
+		f.use.opened()
 		return fuse.OK
 	case n.kind == kindLatest:
 		return fuse.ENOTDIR
 	}
 	out.Fh = f.dirs.add(&listing{})
+	f.use.opened()
 	return fuse.OK
 }
 
-func (f *filesystem) ReleaseDir(in *fuse.ReleaseIn) { f.dirs.remove(in.Fh) }
+func (f *filesystem) ReleaseDir(in *fuse.ReleaseIn) {
+	f.dirs.remove(in.Fh)
+	f.use.closed()
+}
 
 // FsyncDir makes a directory's names durable; of the mount's own directories,
 // everything.

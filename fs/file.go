@@ -42,7 +42,8 @@ func (f *filesystem) open(v *view, ino archive.Ino, flags uint32, out *fuse.Open
 	if err != nil {
 		return err
 	}
-	out.Fh = f.files.add(h)
+	out.Fh = f.files.add(&openFile{h, v.id(ino)})
+	f.use.opened()
 	// close(2) doesn't ask for FLUSH: it would find nothing that write(2) and
 	// fsync(2) don't report, and costs a tenth of what a small file costs.
 	out.OpenFlags = fuse.FOPEN_KEEP_CACHE | fuse.FOPEN_NOFLUSH
@@ -52,11 +53,12 @@ func (f *filesystem) open(v *view, ino archive.Ino, flags uint32, out *fuse.Open
 func (f *filesystem) Release(_ <-chan struct{}, in *fuse.ReleaseIn) {
 	if h := f.files.remove(in.Fh); h != nil {
 		h.Release()
+		f.use.closed()
 	}
 }
 
 func (f *filesystem) Read(_ <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.ReadResult, fuse.Status) {
-	h := f.files.get(in.Fh)
+	h := f.handle(in.Fh)
 	if h == nil {
 		return nil, fuse.EBADF
 	}
@@ -68,7 +70,7 @@ func (f *filesystem) Read(_ <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.
 }
 
 func (f *filesystem) Write(_ <-chan struct{}, in *fuse.WriteIn, data []byte) (uint32, fuse.Status) {
-	h := f.files.get(in.Fh)
+	h := f.handle(in.Fh)
 	if h == nil {
 		return 0, fuse.EBADF
 	}
@@ -81,7 +83,7 @@ func (f *filesystem) Write(_ <-chan struct{}, in *fuse.WriteIn, data []byte) (ui
 
 // Flush is close(2), from kernels before 5.16, which don't know FOPEN_NOFLUSH.
 func (f *filesystem) Flush(_ <-chan struct{}, in *fuse.FlushIn) fuse.Status {
-	h := f.files.get(in.Fh)
+	h := f.handle(in.Fh)
 	if h == nil {
 		return fuse.EBADF
 	}
@@ -89,7 +91,7 @@ func (f *filesystem) Flush(_ <-chan struct{}, in *fuse.FlushIn) fuse.Status {
 }
 
 func (f *filesystem) Fsync(_ <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
-	h := f.files.get(in.Fh)
+	h := f.handle(in.Fh)
 	if h == nil {
 		return fuse.EBADF
 	}
@@ -98,7 +100,7 @@ func (f *filesystem) Fsync(_ <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
 
 // Lseek looks for data or a hole; the kernel does the other kinds itself.
 func (f *filesystem) Lseek(_ <-chan struct{}, in *fuse.LseekIn, out *fuse.LseekOut) fuse.Status {
-	h := f.files.get(in.Fh)
+	h := f.handle(in.Fh)
 	switch {
 	case h == nil:
 		return fuse.EBADF
@@ -117,7 +119,7 @@ func (f *filesystem) Lseek(_ <-chan struct{}, in *fuse.LseekIn, out *fuse.LseekO
 }
 
 func (f *filesystem) Fallocate(_ <-chan struct{}, in *fuse.FallocateIn) fuse.Status {
-	h := f.files.get(in.Fh)
+	h := f.handle(in.Fh)
 	if h == nil {
 		return fuse.EBADF
 	}
@@ -128,14 +130,14 @@ func (f *filesystem) Fallocate(_ <-chan struct{}, in *fuse.FallocateIn) fuse.Sta
 const copyMax = 1 << 31
 
 func (f *filesystem) CopyFileRange(_ <-chan struct{}, in *fuse.CopyFileRangeIn) (uint32, fuse.Status) {
-	src, dst := f.files.get(in.FhIn), f.files.get(in.FhOut)
+	src, dst := f.handle(in.FhIn), f.handle(in.FhOut)
 	switch {
 	case src == nil || dst == nil:
 		return 0, fuse.EBADF
 	case in.Flags != 0:
 		return 0, fuse.EINVAL
 	}
-	n, err := src.CopyRange(f.ctx, in.OffIn, dst, in.OffOut, min(in.Len, copyMax))
+	n, err := src.CopyRange(f.ctx, in.OffIn, dst.File, in.OffOut, min(in.Len, copyMax))
 	if err != nil {
 		return 0, f.status("copy_file_range", in.NodeId, err)
 	}

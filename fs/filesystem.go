@@ -32,7 +32,8 @@ type filesystem struct {
 	repo     *archive.Repository
 	log      *slog.Logger
 	views    *viewTable
-	files    handleTable[archive.File]
+	use      use
+	files    handleTable[openFile]
 	dirs     handleTable[listing]
 	notify   *notifier
 	prefetch *prefetcher
@@ -57,6 +58,7 @@ func newFilesystem(ctx context.Context, repo *archive.Repository, uid, gid uint3
 		views:         newViewTable(),
 		notify:        newNotifier(),
 		prefetch:      newPrefetcher(),
+		use:           use{began: time.Now()},
 	}
 	f.root.attr = archive.Attr{
 		Mode: archive.ModeDir | 0o755, Nlink: 1, UID: uid, GID: gid,

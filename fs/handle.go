@@ -1,6 +1,9 @@
 package fs
 
-import "sync"
+import (
+	"slices"
+	"sync"
+)
 
 // A handleTable gives out numbers, from 1, for what the kernel has open.
 type handleTable[T any] struct {
@@ -43,6 +46,13 @@ func (t *handleTable[T]) remove(fh uint64) *T {
 	t.open[fh-1] = nil
 	t.free = append(t.free, uint32(fh-1))
 	return v
+}
+
+// all returns everything that is open.
+func (t *handleTable[T]) all() []*T {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return slices.DeleteFunc(slices.Clone(t.open), func(v *T) bool { return v == nil })
 }
 
 // drain empties the table and calls fn for everything that was open.

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 
 	"bkfs/archive"
 
@@ -36,8 +37,12 @@ var ErrBusy = errors.New("mountpoint is in use")
 // close that after Wait.
 type Server struct {
 	dir    string
+	device string // major:minor of the mount
 	server *fuse.Server
+	fs     *filesystem
 	done   chan struct{} // closed when the last request was answered
+
+	unmounting sync.Mutex // go-fuse's Unmount isn't for several at a time
 }
 
 // Mount mounts repo at dir and returns when it is being served. dir must be
@@ -77,7 +82,7 @@ func Mount(ctx context.Context, repo *archive.Repository, dir string, o Options)
 	}
 	closeOnExec()
 	repo.OnChange(f.notify.changed)
-	s := &Server{dir: path, server: server, done: make(chan struct{})}
+	s := &Server{dir: path, server: server, fs: f, done: make(chan struct{})}
 	go f.notifyChanges(server)
 	go f.prefetchFiles(server)
 	go func() {
@@ -85,13 +90,21 @@ func Mount(ctx context.Context, repo *archive.Repository, dir string, o Options)
 		server.Serve()
 		f.notify.close()
 		f.prefetch.close()
-		f.files.drain((*archive.File).Release)
+		f.files.drain(func(o *openFile) { o.Release() })
 		cancel()
 	}()
 	if err := server.WaitMount(); err != nil {
 		return nil, errors.Join(fmt.Errorf("mount %s: %w", path, err), s.Unmount())
 	}
-	setReadAhead(path, o.Log)
+	mounts, err := mountsAt(path)
+	if err == nil && len(mounts) == 0 {
+		err = fmt.Errorf("mount %s: it isn't in the mount table", path)
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.Unmount())
+	}
+	s.device = mounts[len(mounts)-1].device
+	setReadAhead(s.device, o.Log)
 	return s, nil
 }
 
@@ -101,6 +114,8 @@ func (s *Server) Dir() string { return s.dir }
 // Unmount takes the mount away and returns when everything asked for through
 // it was answered. While something there is in use it answers ErrBusy.
 func (s *Server) Unmount() error {
+	s.unmounting.Lock()
+	defer s.unmounting.Unlock()
 	select {
 	case <-s.done:
 		return nil
@@ -190,13 +205,9 @@ func closeOnExec() {
 }
 
 // setReadAhead raises how far the kernel reads ahead, as far as we are allowed.
-func setReadAhead(path string, log *slog.Logger) {
-	mounts, err := mountsAt(path)
-	if err == nil && len(mounts) > 0 {
-		name := filepath.Join("/sys/class/bdi", mounts[len(mounts)-1].device, "read_ahead_kb")
-		err = os.WriteFile(name, []byte(strconv.Itoa(readAheadKiB)), 0)
-	}
-	if err != nil {
+func setReadAhead(device string, log *slog.Logger) {
+	name := filepath.Join("/sys/class/bdi", device, "read_ahead_kb")
+	if err := os.WriteFile(name, []byte(strconv.Itoa(readAheadKiB)), 0); err != nil {
 		log.Debug("set readahead", slog.Any("error", err))
 	}
 }

@@ -176,8 +176,9 @@ type node struct {
 	ino  archive.Ino // as nodeID.kind says
 }
 
-// node resolves what the kernel calls a node.
+// node resolves what the kernel calls a node, for a request that is use.
 func (f *filesystem) node(raw uint64) (node, fuse.Status) {
+	f.use.touch()
 	id := nodeID(raw)
 	if f.single != nil && id == rootNode {
 		return node{kindInode, id, f.single, archive.RootIno}, fuse.OK

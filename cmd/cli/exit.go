@@ -72,6 +72,8 @@ func outcomes() []outcome {
 			"a newer bkfs may know this repository"},
 		{exitError, "any other error, wrong usage included", []error{fs.ErrBusy},
 			"let them end first, or `bkfs umount --lazy`"},
+		{exitError, "any other error, wrong usage included", []error{fs.ErrNoAbort},
+			"only root can without it; `mount -t fusectl fusectl /sys/fs/fuse/connections`, or leave out --force-lock"},
 		{exitDamaged, "damaged data",
 			[]error{archive.ErrDamaged, keyring.ErrDamagedSlot, keyring.ErrParams, store.ErrCorrupt},
 			""},

@@ -27,6 +27,7 @@ const (
 
 type mountFlags struct {
 	daemon.Mount
+	lock       lockFlags
 	foreground bool
 	options    []string
 }
@@ -44,10 +45,15 @@ The repository is unlocked first, here: a token may ask for a touch or a PIN.
 Then the mount goes on in the background, and the command returns when files can
 be used. Its log is under $XDG_STATE_HOME/bkfs (~/.local/state/bkfs).
 
+The mount stays until it is unmounted, also when the token is unplugged, unless
+--lock-on-removal or --idle-timeout ends it: that is an umount, and a program that
+goes on by path writes to the directory underneath (see --guard).
+
 Options for -o: ro, allow_other (other users too, as file modes allow),
 default_permissions (always on), suid, dev, noexec, noatime, fsname=NAME.`,
 		Example: `  bkfs mount /mnt/backup
   bkfs mount --archive documents -o ro ~/documents-backup
+  bkfs mount --lock-on-removal --idle-timeout 30m /mnt/backup
   BKFS_PASSCOMMAND="pass show bkfs" bkfs mount /mnt/backup     # from a script`,
 		Args: arguments(1, 1, "MOUNTPOINT"),
 		RunE: func(cmd *cobra.Command, args []string) error { return a.mount(cmd.Context(), &f, args[0]) },
@@ -57,6 +63,7 @@ default_permissions (always on), suid, dev, noexec, noatime, fsname=NAME.`,
 	fl.StringArrayVarP(&f.options, "option", "o", nil, "mount `OPTIONS`, with commas; see above")
 	fl.StringVar(&f.Options.Archive, "archive", "", "show the archive `NAME` alone, as the mountpoint's own contents")
 	fl.BoolVar(&f.Options.Guard, "guard", false, "make the directory underneath immutable, so that no program writes beside the\nbackup while it isn't mounted (root only)")
+	f.lock.flags(fl)
 	fl.BoolVar(&f.SnapshotOnUnmount, "snapshot-on-unmount", true, "take a snapshot of every changed archive when unmounting; =false if only you\nname snapshots")
 	fl.DurationVar(&f.SnapshotWhenQuiet, "snapshot-when-quiet", defaultQuiet, "take one when a changed archive has been quiet for `DURATION`; 0 is never. Automatic\nsnapshots thin out: hourly for a day, daily for a month, then monthly")
 	return cmd
@@ -74,6 +81,10 @@ func (a *app) mount(ctx context.Context, f *mountFlags, mountpoint string) error
 	if f.SnapshotWhenQuiet < 0 {
 		return errors.New("--snapshot-when-quiet can't be negative")
 	}
+	var err error
+	if f.Lock, err = f.lock.parse(); err != nil {
+		return err
+	}
 	r, err := a.repository(ctx)
 	if err != nil {
 		return err
@@ -86,15 +97,26 @@ func (a *app) mount(ctx context.Context, f *mountFlags, mountpoint string) error
 		return hint(&archive.LockedError{PID: c.Hello.PID, Mountpoint: c.Hello.Mountpoint},
 			"it is mounted at %s already; `bkfs umount %s` first", c.Hello.Mountpoint, c.Hello.Mountpoint)
 	}
+	if f.Lock.OnRemoval {
+		if err := a.canWatch(r); err != nil {
+			return err
+		}
+	}
 	u, err := a.unlock(ctx, r)
 	if err != nil {
 		return err
 	}
 	defer u.key.Destroy()
+	var token *daemon.Token
+	if f.Lock.OnRemoval {
+		if token, err = watched(u); err != nil {
+			return err
+		}
+	}
 	if f.Options.FsName == "" {
 		f.Options.FsName = r.path
 	}
-	job := daemon.Job{Repository: r.path, Slot: u.slot, Mount: f.Mount}
+	job := daemon.Job{Repository: r.path, Slot: u.slot, Token: token, Mount: f.Mount}
 	if job.Options.ReadOnly {
 		job.IndexDir = filepath.Join(a.cacheDir(), r.config.ID.String())
 	}
@@ -127,6 +149,9 @@ func (a *app) serve(ctx context.Context, job daemon.Job, r *repository, u *unloc
 			a.term.warn("%s", w)
 		}
 		a.term.notice("Serving at %s. Ctrl-C unmounts.", shown(job.Mountpoint))
+	}
+	if handover == nil {
+		o.Notice = func(text string) { a.term.notice("%s", text) }
 	}
 	return daemon.Run(ctx, o)
 }

@@ -2,6 +2,8 @@ package cli
 
 import (
 	"context"
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -25,13 +27,19 @@ isn't mounted it shows only what isn't encrypted.`,
 
 // statusAnswer is what status --json prints.
 type statusAnswer struct {
-	Repository string         `json:"repository"`
-	ID         string         `json:"id"`
-	Format     int            `json:"format"`
-	Created    time.Time      `json:"created"`
-	Slots      []string       `json:"slot_types"`
-	Mounts     []daemon.Hello `json:"mounts"` // the writer first
+	Repository string        `json:"repository"`
+	ID         string        `json:"id"`
+	Format     int           `json:"format"`
+	Created    time.Time     `json:"created"`
+	Slots      []string      `json:"slot_types"`
+	Mounts     []mountAnswer `json:"mounts"` // the writer first
 	*daemon.Status
+}
+
+// mountAnswer is one mount and, if it locks by itself, when.
+type mountAnswer struct {
+	daemon.Hello
+	Lock *daemon.LockStatus `json:"lock,omitempty"`
 }
 
 func (a *app) status(ctx context.Context) error {
@@ -41,16 +49,17 @@ func (a *app) status(ctx context.Context) error {
 	}
 	answer := statusAnswer{
 		Repository: r.path, ID: r.config.ID.String(), Format: r.config.Format, Created: r.config.Created,
-		Slots: slotTypes(r), Mounts: []daemon.Hello{},
+		Slots: slotTypes(r), Mounts: []mountAnswer{},
 	}
 	clients := a.daemonsOf(r)
 	for _, c := range clients {
-		answer.Mounts = append(answer.Mounts, c.Hello)
-	}
-	if len(clients) > 0 {
-		answer.Status = &daemon.Status{}
-		if err := clients[0].Call(ctx, daemon.Request{Op: daemon.OpStatus}, nil, answer.Status); err != nil {
+		s := &daemon.Status{}
+		if err := c.Call(ctx, daemon.Request{Op: daemon.OpStatus}, nil, s); err != nil {
 			return err
+		}
+		answer.Mounts = append(answer.Mounts, mountAnswer{c.Hello, s.Lock})
+		if s.Lock = nil; answer.Status == nil { // the lock is a mount's, the rest is the repository's
+			answer.Status = s
 		}
 	}
 	return a.term.answer(answer, func() { a.showStatus(answer) })
@@ -70,6 +79,7 @@ func (a *app) showStatus(s statusAnswer) {
 			how = "read-only"
 		}
 		a.term.print("mounted     at %s, %s, by process %d, since %s", shown(m.Mountpoint), how, m.PID, m.Since.Local().Format("2006-01-02 15:04:05"))
+		a.showLock(m.Lock)
 	}
 	a.term.print("free        %s of %s", size(s.Available), size(s.Total))
 	for _, p := range s.Problems {
@@ -92,4 +102,30 @@ func (a *app) showStatus(s statusAnswer) {
 		table = append(table, []string{name, size(r.Bytes), humanize.Comma(int64(r.Inodes)), changed, humanize.Comma(int64(r.Snapshots)), last})
 	}
 	a.term.table(table)
+}
+
+// showLock says when a mount will end by itself, or what it waits for.
+func (a *app) showLock(l *daemon.LockStatus) {
+	if l == nil {
+		return
+	}
+	var when []string
+	if l.Token != "" {
+		when = append(when, fmt.Sprintf("when the token %s is unplugged", shown(l.Token)))
+	}
+	if l.IdleTimeout > 0 {
+		when = append(when, fmt.Sprintf("when nothing was used for %s", l.IdleTimeout))
+	}
+	how := ""
+	if l.Force {
+		how = ", also under open files"
+	}
+	a.term.print("locks       %s%s", strings.Join(when, " or "), how)
+	if l.Removed == nil {
+		return
+	}
+	a.term.print("LOCKING     the token was unplugged at %s; the mount is in use and waits for its users", l.Removed.Local().Format("2006-01-02 15:04:05"))
+	for _, u := range l.Users {
+		a.term.print("            %s (process %d) uses %s", shown(u.Name), u.PID, shown(u.Path))
+	}
 }

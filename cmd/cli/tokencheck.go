@@ -57,7 +57,7 @@ func (a *app) testToken(ctx context.Context, slot string) error {
 	if spec.None() {
 		return hint(say(hardware.ErrNoToken, "tokens are turned off"), "use --unlock-fido2-device auto, or unset BKFS_FIDO2_DEVICE")
 	}
-	t := &tokenTry{unlocker: &unlocker{a, r, ring}, slots: slots, spec: spec}
+	t := &tokenTry{unlocker: &unlocker{app: a, repo: r, ring: ring}, slots: slots, spec: spec}
 	if a.secrets.passphrase.given() && combinedType(slots[0].Type) {
 		if t.passphrase, err = a.secrets.passphrase.read(ctx); err != nil {
 			return err

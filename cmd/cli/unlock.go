@@ -26,13 +26,16 @@ type unlocked struct {
 	key  *seal.Key
 	ring keyring.Ring
 	slot string
+
+	device string // the token that unlocked, as keyring.Match names it; or none
 }
 
 // unlocker finds a slot that opens.
 type unlocker struct {
 	*app
-	repo *repository
-	ring keyring.Ring
+	repo   *repository
+	ring   keyring.Ring
+	device string // of the token that has opened a slot
 }
 
 // unlock opens a key slot and checks that the config is authentic. A secret
@@ -43,7 +46,7 @@ func (a *app) unlock(ctx context.Context, r *repository) (*unlocked, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the key slots: %w", err)
 	}
-	u := &unlocker{a, r, ring}
+	u := &unlocker{app: a, repo: r, ring: ring}
 	for _, e := range ring.Entries() {
 		if e.Err != nil {
 			a.term.warn("key slot %s can't be used: %v", shown(e.ID), e.Err)
@@ -60,7 +63,7 @@ func (a *app) unlock(ctx context.Context, r *repository) (*unlocked, error) {
 	if err := a.rememberConfig(r.config); err != nil {
 		a.term.warning(err)
 	}
-	return &unlocked{key, u.ring, slot}, nil
+	return &unlocked{key, u.ring, slot, u.device}, nil
 }
 
 // verifyWith makes config the newest authentic one and returns its slots. A key

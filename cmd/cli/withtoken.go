@@ -126,7 +126,7 @@ func (t *tokenTry) open(ctx context.Context, matches []keyring.Match, credential
 		for len(left) > 0 {
 			m, key, err := t.openOne(ctx, left, credentials, combined)
 			if err == nil {
-				t.match = m
+				t.match, t.device = m, m.Device
 				return key, t.slots[m.Credential].ID.String(), nil
 			}
 			errs = append(errs, err)

@@ -46,6 +46,9 @@ type Options struct {
 	Opened func(*archive.Repository) error
 	// Serving is called once, when the mount answers.
 	Serving func(warnings []string)
+	// Notice, if there is one, is told in a sentence what the user should know
+	// and didn't ask for.
+	Notice func(text string)
 }
 
 // mounted is a running daemon.
@@ -55,6 +58,7 @@ type mounted struct {
 	fs      *fs.Server
 	gone    chan struct{} // closed when the mount is
 	control *server
+	locker  *locker
 
 	requests sync.WaitGroup // on repo, from the control socket
 	gate     sync.Mutex     // guards closing, and Add on requests against Wait
@@ -71,6 +75,7 @@ func Run(ctx context.Context, o Options) error {
 	debug.SetMemoryLimit(memoryLimit)
 
 	d := &mounted{Options: o, finished: make(chan struct{})}
+	d.locker = &locker{d: d}
 	warnings, err := d.start(ctx)
 	if err != nil {
 		return err
@@ -83,6 +88,7 @@ func Run(ctx context.Context, o Options) error {
 	quiet, stopQuiet := context.WithCancel(context.WithoutCancel(ctx))
 	var background sync.WaitGroup
 	background.Go(func() { d.snapshotWhenQuiet(quiet) })
+	background.Go(func() { d.locker.run(quiet) })
 	select {
 	case <-d.gone:
 	case <-ctx.Done():
@@ -94,12 +100,29 @@ func Run(ctx context.Context, o Options) error {
 	d.err = d.finish()
 	close(d.finished)
 	d.control.close() // whoever asked to unmount has the answer now
-	if d.err != nil {
-		o.Log.Error("closed", "error", d.err)
-	} else {
-		o.Log.Info("closed")
-	}
+	d.tellClosed(d.locker.reason)
 	return d.err
+}
+
+// tellClosed says how the mount ended, and why if it did so by itself.
+func (d *mounted) tellClosed(reason string) {
+	switch {
+	case d.err != nil && reason != "":
+		d.Log.Error("closed", "error", d.err, "because", reason)
+	case d.err != nil:
+		d.Log.Error("closed", "error", d.err)
+	case reason != "":
+		d.Log.Info("locked", "because", reason)
+		d.notice("Locked %s, because %s. Everything is durable.", d.Mountpoint, reason)
+	default:
+		d.Log.Info("closed")
+	}
+}
+
+func (d *mounted) notice(format string, args ...any) {
+	if d.Notice != nil {
+		d.Notice(fmt.Sprintf(format, args...))
+	}
 }
 
 // start undoes what it did when it fails.
@@ -134,6 +157,11 @@ func (d *mounted) start(ctx context.Context) (warnings []string, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if d.Lock.Force {
+		if err := d.fs.CanAbort(); err != nil {
+			return nil, errors.Join(fmt.Errorf("--force-lock can't work here: %w", err), d.fs.Unmount())
+		}
+	}
 	d.gone = make(chan struct{})
 	go func() { // ends with the mount, whoever unmounted it; Run waits for it
 		d.fs.Wait()
@@ -159,7 +187,12 @@ func (d *mounted) handle(ctx context.Context, req Request, progress func(Progres
 		return nil, fmt.Errorf("%s is being unmounted: %w", d.Mountpoint, archive.ErrClosed)
 	}
 	defer d.requests.Done()
-	return Execute(ctx, d.repo, req, progress)
+	result, err := Execute(ctx, d.repo, req, progress)
+	if s, ok := result.(Status); ok && err == nil {
+		s.Lock = d.locker.status()
+		return s, nil
+	}
+	return result, err
 }
 
 func (d *mounted) enter() bool {
@@ -222,6 +255,9 @@ func (d *mounted) leave() {
 	case <-d.gone:
 	case <-time.After(lastCallers):
 		d.Log.Warn("programs still hold files; they will see errors")
+		if err := d.fs.Abort(); err != nil {
+			d.Log.Warn("what they write from now on is lost", "error", err)
+		}
 	}
 }
 

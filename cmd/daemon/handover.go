@@ -33,6 +33,7 @@ type Job struct {
 	Slot       string `json:"slot"`       // the key slot that opened
 	IndexDir   string `json:"index_dir,omitempty"`
 	Log        string `json:"log,omitempty"`
+	Token      *Token `json:"token,omitempty"` // that unlocked, if it is to be watched
 
 	Mount
 }
@@ -43,6 +44,7 @@ type Mount struct {
 	Options           fs.Options    `json:"options"`
 	SnapshotOnUnmount bool          `json:"snapshot_on_unmount"`
 	SnapshotWhenQuiet time.Duration `json:"snapshot_when_quiet"` // 0 is never
+	Lock              Lock          `json:"lock"`
 }
 
 // report is the daemon's one answer to its parent.

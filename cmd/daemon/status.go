@@ -16,6 +16,7 @@ type Status struct {
 	Waiting    uint64          `json:"waiting"`   // bytes written and in no pack yet
 	Total      uint64          `json:"total"`     // bytes, of the backing store
 	Available  uint64          `json:"available"` // bytes, to this user
+	Lock       *LockStatus     `json:"lock,omitempty"`
 }
 
 // ArchiveStatus describes one archive.
