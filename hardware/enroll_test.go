@@ -122,6 +122,9 @@ func TestAdapted(t *testing.T) {
 			if f.PIN != test.pin || f.UserVerification != test.uv {
 				t.Fatalf("the slot says PIN %v, verification %v, want %v, %v", f.PIN, f.UserVerification, test.pin, test.uv)
 			}
+			if s := status(t, path).Seen; s.MakeCredential != 1 || s.Assertion != 2 {
+				t.Errorf("enrolment took %+v, want one credential and two assertions", s)
+			}
 			m := keyring.Match{Device: "soft:" + path}
 			key, err := take(t.Context(), newTokens(t, &voice{pins: []string{pin}}, Options{}, m.Device), m, f)
 			if err != nil {

@@ -52,6 +52,9 @@ func TestFirstTouched(t *testing.T) {
 		t.Fatal(err)
 	}
 	key.Destroy()
+	if ctx.Err() != nil {
+		t.Error("the other one was waited for")
+	}
 	if m != matches[1] {
 		t.Errorf("got %v, want the touched one, %v", m, matches[1])
 	}

@@ -61,11 +61,14 @@ func (a *app) showTokens(list []hardware.Info) {
 			table = append(table, []string{t.Device, name(t.Product), "can't be asked: " + t.Error})
 			continue
 		}
-		tries, firmware := "", t.Firmware
+		tries, firmware, verifies := "", t.Firmware, yes(t.UV)
+		if t.AlwaysUV {
+			verifies = "always"
+		}
 		if t.PINRetries >= 0 {
 			tries = strconv.Itoa(t.PINRetries)
 		}
-		table = append(table, []string{t.Device, name(t.Product), yes(t.HMACSecret), yes(t.PIN), tries, yes(t.UV), firmware, t.AAGUID.String()})
+		table = append(table, []string{t.Device, name(t.Product), yes(t.HMACSecret), yes(t.PIN), tries, verifies, firmware, t.AAGUID.String()})
 	}
 	a.term.table(table)
 }

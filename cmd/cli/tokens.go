@@ -68,7 +68,7 @@ func (a *app) tokens(spec hardware.Spec, slots []keyring.Slot, label string) *to
 			PIN: func(ctx context.Context, t hardware.Asked, retries int) ([]byte, error) {
 				return a.askPIN(ctx, name(t), retries)
 			},
-			Retype: a.ask.Available() && !a.secrets.pin.given(),
+			Retype: a.onTerminal() && !a.secrets.pin.given(), // an agent may be a program
 			Choose: func(ctx context.Context, tokens []hardware.Choice) (int, error) {
 				return a.chooseToken(ctx, tokens, name)
 			},
