@@ -20,6 +20,7 @@ import (
 
 // Commands that change the slots at once: each waits for the others at the config's lock, and none loses what they did.
 func TestKeyChangesAtOnce(t *testing.T) {
+	needRoot(t) // the program isn't dumpable, so only root sees its open files
 	u := newUser(t).withRepository()
 	lock, err := os.OpenFile(u.path("repo", "lock-config"), os.O_RDWR|os.O_CREATE, 0o600)
 	must(t, err)
