@@ -8,8 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"bkfs/archive/seal"
@@ -130,9 +132,17 @@ func TestConcurrentUpdates(t *testing.T) {
 	c, dir := newConfigs(t), t.TempDir()
 	const n = 8
 	var wg sync.WaitGroup
+	var changing atomic.Int32
 	for i := range n {
 		wg.Go(func() {
 			_, err := UpdateSlots(t.Context(), dir, c, c.key, func(slots []json.RawMessage) ([]json.RawMessage, error) {
+				if changing.Add(1) > 1 {
+					t.Error("two change the config at once")
+				}
+				defer changing.Add(-1)
+				for range 10000 { // the others' turn, if nothing keeps them away
+					runtime.Gosched()
+				}
 				return append(slots, fmt.Appendf(nil, `{"id":"more-%d"}`, i)), nil
 			})
 			if err != nil {

@@ -6,28 +6,53 @@ import (
 	"image"
 	"image/png"
 	"os"
+	"os/exec"
+	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"bkfs/hardware/softtoken"
 )
 
-// Two commands that change the slots at once: none loses the other's.
+// Commands that change the slots at once: each waits for the others at the config's lock, and none loses what they did.
 func TestKeyChangesAtOnce(t *testing.T) {
+	needRoot(t) // the program isn't dumpable, so only root sees its open files
 	u := newUser(t).withRepository()
-	const n = 4
-	var wg sync.WaitGroup
+	lock, err := os.OpenFile(u.path("repo", "lock-config"), os.O_RDWR|os.O_CREATE, 0o600)
+	must(t, err)
+	defer lock.Close()
+	must(t, unix.Flock(int(lock.Fd()), unix.LOCK_EX))
+
+	const n = 3
+	var commands []*exec.Cmd
 	for i := range n {
-		wg.Go(func() {
-			r := u.run(program, "key", "add", "--recovery-key", "--label", fmt.Sprint("key ", i), "--recovery-key-file", u.path(fmt.Sprint("recovery-", i)))
-			if r.code != exitOK {
-				t.Errorf("key add: exit code %d\n%s", r.code, r.stderr)
-			}
-		})
+		c := u.command(program, "key", "add", "--recovery-key", "--label", fmt.Sprint("key ", i), "--recovery-key-file", u.path(fmt.Sprint("recovery-", i)))
+		must(t, c.Start())
+		commands = append(commands, c)
 	}
-	wg.Wait()
+	deadline := time.Now().Add(patience)
+	for waiting := 0; waiting < n; {
+		waiting = 0
+		for _, c := range commands {
+			if u.opened(c.Process.Pid, lock.Name()) {
+				waiting++
+			}
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d of %d commands are at the lock; have the others gone past it?", waiting, n)
+		}
+		runtime.Gosched()
+	}
+	must(t, lock.Close())
+	for _, c := range commands {
+		if err := c.Wait(); err != nil {
+			t.Errorf("key add: %v", err)
+		}
+	}
 	list := u.bkfs("key", "list")
 	for i := range n {
 		if !strings.Contains(list, fmt.Sprint("key ", i)) {
@@ -35,6 +60,16 @@ func TestKeyChangesAtOnce(t *testing.T) {
 		}
 		u.with("BKFS_FIDO2_DEVICE=none", "BKFS_RECOVERY_KEY_COMMAND=cat "+u.path(fmt.Sprint("recovery-", i))).bkfs("key", "list")
 	}
+}
+
+// opened tells whether a process has a file open.
+func (u *user) opened(pid int, path string) bool {
+	dir := fmt.Sprintf("/proc/%d/fd", pid)
+	entries, _ := os.ReadDir(dir) // of a process that ended: none
+	return slices.ContainsFunc(entries, func(e os.DirEntry) bool {
+		target, err := os.Readlink(dir + "/" + e.Name())
+		return err == nil && target == path
+	})
 }
 
 // sheetLines are the lines of a sheet, by the program's own account.
