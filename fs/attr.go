@@ -133,10 +133,11 @@ func (f *filesystem) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.At
 	case kindInode:
 		out.SetTimeout(forever)
 		if c == (archive.Change{}) {
-			// A write will follow for which set-user-ID bits have to go. The
-			// kernel won't ask for the mode after that: drop them now. Root's
-			// writes leave them; then it is only a look at the mode.
-			c.KillSUIDGID = in.Uid != 0
+			// chown(2) to nobody in particular, or a write will follow for which
+			// set-user-ID bits have to go: the kernel won't ask for the mode after
+			// that. But the write of root to a file with capabilities, which the
+			// kernel has just removed, leaves the bits.
+			c.KillSUIDGID = in.Uid != 0 || f.stripped.Swap(0) != in.NodeId
 			out.SetTimeout(0)
 		}
 		ino = n.view.stIno(n.ino)

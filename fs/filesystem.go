@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"bkfs/archive"
@@ -39,6 +40,7 @@ type filesystem struct {
 	prefetch *prefetcher
 	single   *view // with Options.Archive: what the root shows
 	root     rootAttr
+	stripped atomic.Uint64 // the node whose capabilities went last
 }
 
 // rootAttr is the mount root's own attributes. The root is in no archive, so

@@ -83,6 +83,9 @@ func (f *filesystem) SetXAttr(_ <-chan struct{}, in *fuse.SetXAttrIn, name strin
 	return f.status("setxattr", in.NodeId, err)
 }
 
+// capability is the attribute that the kernel removes before a file changes.
+const capability = "security.capability"
+
 func (f *filesystem) RemoveXAttr(_ <-chan struct{}, in *fuse.InHeader, name string) fuse.Status {
 	if !isStored(name) {
 		return eopnotsupp
@@ -92,6 +95,9 @@ func (f *filesystem) RemoveXAttr(_ <-chan struct{}, in *fuse.InHeader, name stri
 		return st
 	}
 	err := v.tree.Removexattr(f.ctx, ino, name)
+	if name == capability {
+		f.stripped.Store(in.NodeId)
+	}
 	if errors.Is(err, archive.ErrNoAttr) && (name == aclAccess || name == aclDefault) {
 		return fuse.OK // as ext4: acl_delete_def_file(3) of none succeeds
 	}

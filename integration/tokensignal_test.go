@@ -49,7 +49,8 @@ func storm(ctx context.Context, f *faulty) bool {
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	if s, err := softtoken.Read(f.tokens[0]); err != nil || !s.Blinking {
+	first := strings.Contains(f.vars["BKFS_FIDO2_DEVICE"], ",") // the other one, which needs no finger, was touched first
+	if s, err := softtoken.Read(f.tokens[0]); err != nil || !s.Blinking && !first {
 		f.Errorf("the storm ended the wait for a touch: %v", err)
 	}
 	return sent > 0 && softtoken.Press(ctx, f.tokens[0]) == nil

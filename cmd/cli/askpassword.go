@@ -33,10 +33,14 @@ func (p *asker) Secret(ctx context.Context, question string) ([]byte, error) {
 
 // onTerminal tells whether somebody can be told, and asked, more than a password.
 func (a *app) onTerminal() bool {
-	if p, ok := a.ask.(*asker); ok {
+	ask := a.ask
+	if l, ok := ask.(*listener); ok {
+		ask = l.prompter
+	}
+	if p, ok := ask.(*asker); ok {
 		return p.tty.Available()
 	}
-	return a.ask.Available()
+	return ask.Available()
 }
 
 // agents are systemd's (https://systemd.io/PASSWORD_AGENTS).

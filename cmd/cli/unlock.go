@@ -70,7 +70,7 @@ func (a *app) unlock(ctx context.Context, r *repository) (*unlocked, error) {
 // from a slot that is no longer in it doesn't count.
 func verifyWith(config *archive.Config, key *seal.Key, slot string) (keyring.Ring, error) {
 	if err := config.Verify(key); err != nil {
-		return keyring.Ring{}, hint(err, "the repository's config file was edited or damaged; put back a copy of it")
+		return keyring.Ring{}, hint(err, "the repository's config file was edited or damaged; `bkfs key import` puts back a copy that `bkfs key export` made")
 	}
 	ring, err := keyring.Parse(config.Slots)
 	if err != nil {
