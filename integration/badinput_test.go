@@ -24,6 +24,7 @@ import (
 // the wrong thing (not its consequences) and then finds everything still there. Rows that only ask for what is
 // refused share one copy.
 func TestBadInput(t *testing.T) {
+	t.Parallel()
 	template := newUser(t)
 	source := template.path("source")
 	oddTree(t, source)
@@ -259,6 +260,7 @@ func mountElsewhere(u *user) func() {
 
 // One good copy of the config is enough, and check names the bad one; a stranger's edit is never believed.
 func TestConfigCopy(t *testing.T) {
+	t.Parallel()
 	u := newUser(t).withRepository()
 	edited := edit(`"max": 1048576`, `"max": 2097152`)
 	for i := range 2 {
@@ -282,6 +284,7 @@ func TestConfigCopy(t *testing.T) {
 
 // A key slot that was removed doesn't come back with an old copy of the config, whatever generation that claims.
 func TestRemovedSlot(t *testing.T) {
+	t.Parallel()
 	u := newUser(t).withRepository()
 	other := u.token("other", softtoken.Options{})
 	var added struct{ Slots []struct{ ID, Label string } }
@@ -299,6 +302,7 @@ func TestRemovedSlot(t *testing.T) {
 
 // One flipped bit is EIO for what it touches and a name in the log; siblings stay readable, never wrong.
 func TestFlippedBit(t *testing.T) {
+	t.Parallel()
 	u := newUser(t).withRepository()
 	point := u.mount()
 	must(t, os.Mkdir(point+"/a", 0o755))
@@ -342,6 +346,7 @@ func TestFlippedBit(t *testing.T) {
 // A full disk is told at write or fsync; what was acknowledged stays, deleting still works, and so does everything
 // once there is room again.
 func TestDiskFull(t *testing.T) {
+	t.Parallel()
 	needRoot(t)
 	u := newUser(t)
 	disk := u.path("disk")
@@ -397,6 +402,7 @@ func TestDiskFull(t *testing.T) {
 
 // Ctrl-C while a passphrase is waited for ends everything with its own code.
 func TestInterrupted(t *testing.T) {
+	t.Parallel()
 	u := newUser(t).withPassphrase()
 	fifo, script := u.path("fifo"), u.path("slow.sh")
 	must(t, unix.Mkfifo(fifo, 0o600))

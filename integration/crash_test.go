@@ -13,6 +13,7 @@ import (
 
 // What fsync acknowledged survives kill -9, with the index and without it; then no fsck is asked for.
 func TestCrash(t *testing.T) {
+	t.Parallel()
 	for name, arrange := range map[string]func(*user){
 		"index kept": func(*user) {},
 		"index gone": func(u *user) { must(u, os.RemoveAll(u.path("repo/index"))) },
@@ -54,6 +55,7 @@ func TestCrash(t *testing.T) {
 // Every fsync is a promise of its own: killed again and again in the middle of writing, no acknowledged
 // record is ever missing or different.
 func TestCrashWhileWriting(t *testing.T) {
+	t.Parallel()
 	u := newUser(t).withRepository()
 	point := u.mount()
 	must(t, os.Mkdir(point+"/log", 0o755))
@@ -85,6 +87,7 @@ func TestCrashWhileWriting(t *testing.T) {
 
 // A daemon that is gone leaves a dead mountpoint, which umount takes away and mount replaces.
 func TestDeadMount(t *testing.T) {
+	t.Parallel()
 	u := newUser(t).withRepository()
 	point := u.mount()
 	must(t, os.Mkdir(point+"/a", 0o755))

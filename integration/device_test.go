@@ -14,6 +14,7 @@ var device = regexp.MustCompile(`"(/dev/hidraw|/dev/pts/|/dev/ptmx|/dev/bus/usb|
 
 // No device is opened for a repository without a fido2 slot, with BKFS_FIDO2_DEVICE=none, or when a passphrase was given.
 func TestNoDevice(t *testing.T) {
+	t.Parallel()
 	u := newUser(t)
 	token := u.token("mine", softtoken.Options{})
 	plain := u.with("BKFS_REPOSITORY="+u.path("plain"), "BKFS_FIDO2_DEVICE=soft:"+token).withPassphrase()

@@ -10,8 +10,8 @@ import (
 // Somebody who isn't root unmounts through fusermount3, and can end a mount under its users only where the kernel
 // lists the connections.
 func TestLockWithoutRoot(t *testing.T) {
-	needRoot(t)
 	t.Parallel()
+	needRoot(t)
 	u := newUser(t)
 	must(t, unix.Chmod(u.dir, 0o755))
 	node := u.path("fuse")

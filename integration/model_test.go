@@ -21,6 +21,7 @@ import (
 // byte, must be the same: live, from each snapshot, and after a remount without the index.
 // A failure prints its seed; -rapid.seed takes it back.
 func TestModel(t *testing.T) {
+	t.Parallel()
 	u := newUser(t).withRepository()
 	point := u.mount()
 	var pairs []pair

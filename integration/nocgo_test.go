@@ -73,6 +73,7 @@ func withoutFIDO2(t *testing.T, lacking func(*user) (*user, string), message str
 
 // A program built without cgo has no tokens, and everything else.
 func TestWithoutCgo(t *testing.T) {
+	t.Parallel()
 	bkfs := filepath.Join(t.TempDir(), "bkfs")
 	build := exec.Command("go", "build", "-o", bkfs, "bkfs/cmd/bkfs")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -87,6 +88,7 @@ func TestWithoutCgo(t *testing.T) {
 
 // A program built with cgo starts where libfido2 can't be loaded, and says so when a token is asked for.
 func TestWithoutLibrary(t *testing.T) {
+	t.Parallel()
 	for _, library := range imported(t, program) {
 		if strings.Contains(library, "fido2") {
 			t.Errorf("the program doesn't start without %s", library)

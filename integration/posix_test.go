@@ -17,6 +17,7 @@ var limits = map[string]string{
 
 // go-fuse's conformance suite, each test in a directory of its own.
 func TestPosix(t *testing.T) {
+	t.Parallel()
 	u := newUser(t).withRepository()
 	point := u.mount()
 	must(t, os.Mkdir(point+"/posix", 0o755))
@@ -40,6 +41,7 @@ func TestPosix(t *testing.T) {
 
 // What chown(2) and writes take away of set-ID bits is what they take from a plain file.
 func TestSetIDBits(t *testing.T) {
+	t.Parallel()
 	u := newUser(t).withRepository()
 	point := u.mount()
 	t.Cleanup(func() { u.umount(point) })

@@ -13,6 +13,7 @@ import (
 // TestPrefetch reads a few of a snapshot's files and sees that others get into
 // the kernel's cache without being read; of a live tree they don't.
 func TestPrefetch(t *testing.T) {
+	t.Parallel()
 	u := newUser(t).withRepository()
 	mnt := u.mount()
 	must(t, os.MkdirAll(filepath.Join(mnt, "a"), 0o755))

@@ -20,6 +20,7 @@ import (
 
 // Commands that change the slots at once: each waits for the others at the config's lock, and none loses what they did.
 func TestKeyChangesAtOnce(t *testing.T) {
+	t.Parallel()
 	needRoot(t) // the program isn't dumpable, so only root sees its open files
 	u := newUser(t).withRepository()
 	lock, err := os.OpenFile(u.path("repo", "lock-config"), os.O_RDWR|os.O_CREATE, 0o600)
@@ -84,6 +85,7 @@ func (u *user) sheetLines(args ...string) []string {
 
 // On a terminal the lines are asked for, and a wrong one again.
 func TestTypedSheet(t *testing.T) {
+	t.Parallel()
 	u := newUser(t)
 	token := u.token("mine", softtoken.Options{})
 	u.with("BKFS_NEW_PASSPHRASE=" + passphrase).enroll(token)
@@ -131,6 +133,7 @@ func TestTypedSheet(t *testing.T) {
 
 // The pictures are the codes of the sheet's lines: PNG and SVG show the same, in a frame that scanners need.
 func TestSheetPictures(t *testing.T) {
+	t.Parallel()
 	u := newUser(t).withRepository()
 	for i := range 3 { // enough for two codes
 		u.bkfs("key", "add", "--recovery-key", "--recovery-key-file", u.path(fmt.Sprint("recovery-", i)))

@@ -10,6 +10,7 @@ import (
 // Somebody who isn't root mounts through fusermount3. The device node may be root's here, so the test has one
 // of its own in a private mount namespace.
 func TestWithoutRoot(t *testing.T) {
+	t.Parallel()
 	needRoot(t)
 	u := newUser(t)
 	must(t, unix.Chmod(u.dir, 0o755))

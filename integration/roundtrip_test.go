@@ -10,6 +10,7 @@ import (
 // What was copied in comes out the same: at once, from a snapshot after the live tree changed, after a
 // remount, from a read-only mount, and after the index was thrown away.
 func TestRoundTrip(t *testing.T) {
+	t.Parallel()
 	u := newUser(t).withRepository()
 	source := u.path("source")
 	oddTree(t, source)
@@ -61,6 +62,7 @@ func TestRoundTrip(t *testing.T) {
 // A file's inode number is its own in the live tree and in each snapshot (else cp says "same file"), and
 // stays the same over a remount.
 func TestInodeNumbers(t *testing.T) {
+	t.Parallel()
 	u := newUser(t).withRepository()
 	point := u.mount()
 	must(t, os.MkdirAll(point+"/a/d", 0o755))

@@ -46,6 +46,7 @@ func (u *user) enroll(token string, args ...string) string {
 
 // Only its own token opens a repository; it is found among others, which are asked silently and nothing more.
 func TestTokenAmongSeveral(t *testing.T) {
+	t.Parallel()
 	u := newUser(t)
 	mine, wrong, other := u.token("mine", softtoken.Options{}), u.token("wrong", softtoken.Options{}), u.token("other", softtoken.Options{PIN: "1234"})
 	u.enroll(mine)
@@ -74,6 +75,7 @@ func TestTokenAmongSeveral(t *testing.T) {
 }
 
 func TestTokenRefused(t *testing.T) {
+	t.Parallel()
 	u := newUser(t)
 	mine, wrong := u.token("mine", softtoken.Options{}), u.token("wrong", softtoken.Options{})
 	key := u.enroll(mine)
@@ -124,6 +126,7 @@ func TestTokenRefused(t *testing.T) {
 
 // The token's own troubles have an exit code and say what to do.
 func TestTokenTrouble(t *testing.T) {
+	t.Parallel()
 	u := newUser(t)
 	token := u.token("pin", softtoken.Options{PIN: "135790"})
 	right, wrong := u.with("BKFS_FIDO2_PIN_COMMAND=echo 135790"), u.with("BKFS_FIDO2_PIN_COMMAND=echo 000000")

@@ -95,6 +95,7 @@ func tokenFaults() []tokenFault {
 // TestTokenFaults runs every fault three times: with the faulty token only, with a healthy one beside it, and on a
 // terminal where another key is typed. A fault costs a message and the wait for it, and opens what else there is.
 func TestTokenFaults(t *testing.T) {
+	t.Parallel()
 	base := newUser(t)
 	mine, spare := base.token("mine", softtoken.Options{}), base.token("spare", softtoken.Options{})
 	key := base.enroll(mine, "--label", "mine")
@@ -221,8 +222,9 @@ func (r *tokenFault) beside(f *faulty) {
 	if got.code != exitOK || !strings.Contains(got.stdout, "spare") {
 		f.Errorf("exit code %d, want the healthy token to open\n%s%s", got.code, got.stdout, got.stderr)
 	}
-	if r.code != exitOK && f.seen(f.tokens[1]).Assertion != before.Assertion+1 {
-		f.Errorf("the healthy token was not asked for its secret once: %+v", f.seen(f.tokens[1]))
+	// Twice, when the faulty one was touched first and its secret then opened nothing.
+	if asked := f.seen(f.tokens[1]).Assertion - before.Assertion; r.code != exitOK && asked != 1 && asked != 2 {
+		f.Errorf("the healthy token was asked for its secret %d times", asked)
 	}
 	r.nothingLeft(f)
 }

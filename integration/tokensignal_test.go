@@ -78,6 +78,7 @@ func (f *faulty) helpers() []int {
 // TestTokenInterrupt has Ctrl-C pressed while the token waits for a touch, and while its PIN is typed: the program
 // ends as interrupted, the token stops blinking and is free for the next one, and the terminal is as it was.
 func TestTokenInterrupt(t *testing.T) {
+	t.Parallel()
 	for _, row := range []struct {
 		name, pin string
 		prompt    string

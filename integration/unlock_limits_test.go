@@ -43,6 +43,7 @@ func (u *user) serve(token string) string {
 
 // A device that never answers costs its deadline, where the library itself waits for ever.
 func TestNoTimeoutOfTheLibrary(t *testing.T) {
+	t.Parallel()
 	u := newUser(t)
 	token := u.token("mine", softtoken.Options{})
 	u.enroll(token)
@@ -65,6 +66,7 @@ func TestNoTimeoutOfTheLibrary(t *testing.T) {
 
 // Signals to the main process and to the helper, all the time while the token waits for its touch, spoil nothing.
 func TestSignalStorm(t *testing.T) {
+	t.Parallel()
 	u := newUser(t)
 	token := u.token("mine", softtoken.Options{})
 	u.enroll(token)
@@ -135,6 +137,7 @@ func children(pid int) (out []int) {
 // The PIN is not in the memory of the process that serves the mount, whether it was typed, read from a descriptor or
 // printed by a command.
 func TestPINDoesNotStay(t *testing.T) {
+	t.Parallel()
 	needRoot(t)
 	u := newUser(t)
 	pin := fmt.Sprintf("%016x%016x", rand.Uint64(), rand.Uint64())
@@ -226,6 +229,7 @@ func inMemory(t *testing.T, pid int, text []byte) (n int) {
 
 // Only helper processes open the device: the library is linked to the main process, and never called there.
 func TestOnlyHelpersOpenDevices(t *testing.T) {
+	t.Parallel()
 	u := newUser(t)
 	token := u.token("mine", softtoken.Options{})
 	u.enroll(token)

@@ -15,6 +15,7 @@ import (
 
 // The right token is found among eight, the last of which it is, and one of which never answers.
 func TestEightTokens(t *testing.T) {
+	t.Parallel()
 	u := newUser(t)
 	var tokens []string
 	for i := range 8 {
@@ -43,6 +44,7 @@ func TestEightTokens(t *testing.T) {
 
 // Of several tokens that fit the first to be touched unlocks, whatever slot it is for.
 func TestFirstTouched(t *testing.T) {
+	t.Parallel()
 	u := newUser(t)
 	button := softtoken.Options{}
 	a, b := u.token("a", button), u.token("b", button)
@@ -75,6 +77,7 @@ func TestFirstTouched(t *testing.T) {
 
 // A token that is plugged in meanwhile is picked up; without --wait nothing waits when there is no terminal.
 func TestWaitForToken(t *testing.T) {
+	t.Parallel()
 	u := newUser(t)
 	token, wrong := u.token("mine", softtoken.Options{}), u.token("wrong", softtoken.Options{})
 	u.enroll(token, "--label", "blue")
@@ -94,6 +97,7 @@ func TestWaitForToken(t *testing.T) {
 
 // --unlock-timeout ends what would wait longer, with its own exit code.
 func TestUnlockTimeout(t *testing.T) {
+	t.Parallel()
 	u := newUser(t)
 	token := u.token("mine", softtoken.Options{})
 	u.enroll(token)
@@ -110,6 +114,7 @@ func TestUnlockTimeout(t *testing.T) {
 
 // bkfs token test opens a slot, and nothing else.
 func TestTokenTest(t *testing.T) {
+	t.Parallel()
 	u := newUser(t)
 	blue, green, other := u.token("blue", softtoken.Options{}), u.token("green", softtoken.Options{PIN: "135790"}), u.token("other", softtoken.Options{})
 	u.enroll(blue, "--label", "blue")
@@ -155,6 +160,7 @@ func TestTokenTest(t *testing.T) {
 
 // The policies have systemd-cryptenroll's names and values, and are in the slot.
 func TestPolicies(t *testing.T) {
+	t.Parallel()
 	u := newUser(t)
 	for i, row := range []struct {
 		options                     softtoken.Options
@@ -222,6 +228,7 @@ func (u *user) fake(name, script string) *user {
 
 // A touch is also asked for on the desktop, where there is one, unless that is turned off. It never holds anything up.
 func TestNotify(t *testing.T) {
+	t.Parallel()
 	u := newUser(t)
 	token := u.token("mine", softtoken.Options{})
 	u.enroll(token, "--label", "<blue> & green")
@@ -264,6 +271,7 @@ func TestNotify(t *testing.T) {
 
 // Without a terminal systemd's password agents are asked, but only by its services, or when told to.
 func TestAskPassword(t *testing.T) {
+	t.Parallel()
 	u := newUser(t)
 	token := u.token("pin", softtoken.Options{PIN: "135790"})
 	u.with("BKFS_FIDO2_PIN_COMMAND=echo 135790").enroll(token, "--fido2-with-client-pin=yes", "--label", "blue")

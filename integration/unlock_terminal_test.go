@@ -10,6 +10,7 @@ import (
 
 // On a terminal a person may plug the token in or type, whichever comes first.
 func TestPlugInOrType(t *testing.T) {
+	t.Parallel()
 	u := newUser(t)
 	token := u.token("mine", softtoken.Options{})
 	key := u.enroll(token, "--label", "blue")
@@ -46,6 +47,7 @@ func TestPlugInOrType(t *testing.T) {
 
 // A person who mistypes the PIN is asked again, having seen what is left, until the token wants to be unplugged.
 func TestPINOnTerminal(t *testing.T) {
+	t.Parallel()
 	u := newUser(t)
 	token := u.token("pin", softtoken.Options{PIN: "135790"})
 	u.with("BKFS_FIDO2_PIN_COMMAND=echo 135790").enroll(token, "--fido2-with-client-pin=yes", "--label", "blue")
@@ -78,6 +80,7 @@ wrong PIN: 7 tries left\s+PIN of blue \(7 tries left\): => 135790
 
 // Of several tokens that need their PIN the user says which.
 func TestWhosePIN(t *testing.T) {
+	t.Parallel()
 	u := newUser(t)
 	a, b := u.token("a", softtoken.Options{PIN: "111111"}), u.token("b", softtoken.Options{PIN: "222222"})
 	u.with("BKFS_FIDO2_PIN_COMMAND=echo 111111").enroll(a, "--fido2-with-client-pin=yes", "--label", "blue")
