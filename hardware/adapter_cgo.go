@@ -21,8 +21,8 @@ const supported = true
 // A program that takes no lock, as browsers don't, may have the token for a moment: then there is no sensible answer
 // to getInfo, and the question is put again.
 const (
-	busyTries = 2
-	busyPause = 200 * time.Millisecond
+	busyTries = 5
+	busyPause = 250 * time.Millisecond
 )
 
 // current is the device being waited for, so that the helper can take a touch request back. It is written by the
@@ -97,6 +97,7 @@ func (c *current) properties(path string, details bool, pending func()) (*proper
 		if hid, err := d.CTAPHIDInfo(); err == nil {
 			p.Firmware = fmt.Sprintf("%d.%d.%d", hid.Major, hid.Minor, hid.Build)
 		}
+		pending()
 	}
 	return p, nil
 }
@@ -139,7 +140,13 @@ func (c *current) secret(r *request) (authData, secret []byte, _ *fault) {
 	credential := r.Credentials[0]
 	a, err := d.Assertion(credential.RPID, clientDataHash(), [][]byte{credential.ID}, string(r.PIN), opts)
 	if err != nil {
-		return nil, nil, pinFault(d, err)
+		f := pinFault(d, err)
+		// What a token says whose own verification failed and may not be tried again for now (CTAP 2.1, clause 6.2.2):
+		// that it wants its PIN instead, or, without one, that it refuses.
+		if r.Verify && (f.Code == codePINRequired || f.Code == codeDenied) {
+			f.Code = codeUVBlocked
+		}
+		return nil, nil, f
 	}
 	return a.AuthDataCBOR, a.HMACSecret, nil
 }

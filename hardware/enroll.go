@@ -88,6 +88,8 @@ func suits(a *answer, r *keyring.EnrollRequest) error {
 		return ErrEnrolled
 	case r.RequirePIN && !p.Options[optionPIN]:
 		return ErrPINNotSet
+	case r.RequirePIN && p.Options[optionUVOnly]:
+		return fmt.Errorf("%w: its PIN doesn't do for this, only its own user verification", ErrPolicy)
 	case r.RequireUV && !p.Options[optionUV] && !p.Options[optionPIN]:
 		return fmt.Errorf("%w: it has neither user verification of its own, or none is set up, nor a PIN", ErrPolicy)
 	case p.Options[optionAlwaysUV] && !p.Options[optionUV] && !p.Options[optionPIN]:
@@ -144,7 +146,10 @@ func (t *Tokens) enroll(ctx context.Context, d device, p *properties, r *keyring
 	}
 	var key *seal.Key
 	attempt := func(pin []byte) (err error) {
-		f.CredentialID, err = t.create(ctx, d, p, r, bytes.Clone(pin))
+		_, err = t.verified(d, func() (_ *seal.Key, err error) {
+			f.CredentialID, err = t.create(ctx, d, p, r, bytes.Clone(pin))
+			return nil, err
+		})
 		if err != nil {
 			return err
 		}
@@ -201,12 +206,12 @@ func (t *Tokens) seek(ctx context.Context, d device, f *keyring.FIDO2) error {
 
 // asksPIN tells whether a token with a PIN wants it to make a credential, whatever the slot's policy will be.
 func asksPIN(p *properties, r *keyring.EnrollRequest) bool {
-	return p.Options[optionPIN] && !r.RequireUV && (!p.Options[optionNoPINMake] || p.Options[optionAlwaysUV])
+	return p.usesPIN() && !r.RequireUV && (!p.Options[optionNoPINMake] || p.Options[optionAlwaysUV])
 }
 
 // verifiesToMake tells whether the token's own verification is what makes a credential.
 func verifiesToMake(p *properties, r *keyring.EnrollRequest) bool {
-	return r.RequireUV || p.Options[optionUV] && !p.Options[optionPIN] && (!p.Options[optionNoPINMake] || p.Options[optionAlwaysUV])
+	return r.RequireUV || p.Options[optionUV] && !p.usesPIN() && (!p.Options[optionNoPINMake] || p.Options[optionAlwaysUV])
 }
 
 // prove gets the new credential's secret twice: it must be the same. A token that verifies its user unasked gives the
@@ -218,15 +223,15 @@ func (t *Tokens) prove(ctx context.Context, d device, f *keyring.FIDO2, pin []by
 		}
 		return t.assert(ctx, d, *f, pin)
 	}
-	key, err := get()
+	key, err := t.verified(d, get)
 	if !f.PIN && !f.UserVerification && errors.Is(err, errUnaskedVerification) {
 		f.UserVerification = true
-		key, err = get()
+		key, err = t.verified(d, get)
 	}
 	if err != nil {
 		return nil, err
 	}
-	again, err := get()
+	again, err := t.verified(d, get)
 	if err != nil {
 		key.Destroy()
 		return nil, err

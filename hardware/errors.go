@@ -28,6 +28,7 @@ var (
 	ErrPINBlocked     = errors.New("the token's PIN is blocked: only a reset, which forgets its credentials, makes the token usable again")
 	ErrPINAuthBlocked = errors.New("too many wrong PINs in a row: unplug the token and plug it in again")
 	ErrUVFailed       = errors.New("the token could not verify its user")
+	ErrUVBlocked      = fmt.Errorf("%w: that is blocked, or it wants its PIN instead", ErrUVFailed)
 	ErrRefused        = errors.New("the token refused")
 	ErrPolicy         = errors.New("the token does not follow the slot's policy")
 	ErrSecret         = errors.New("the token gave an unusable secret")
@@ -113,6 +114,7 @@ const (
 	codeUPRequired        = 0x3b
 	codeUVBlocked         = 0x3c
 	codeUVInvalid         = 0x3f
+	codePermission        = 0x40
 	codeOther             = 0x7f
 )
 
@@ -153,8 +155,14 @@ func (f *fault) statusErr() error {
 		return ErrPINNotSet
 	case codePINRequired:
 		return ErrPINRequired
-	case codeUVBlocked, codeUVInvalid:
+	case codeUVInvalid:
 		return ErrUVFailed
+	case codeUVBlocked:
+		return ErrUVBlocked
+	case codePINPolicy:
+		return fmt.Errorf("%w: its PIN must be changed first", ErrRefused)
+	case codePermission:
+		return fmt.Errorf("%w: its PIN doesn't do for this, only its own user verification", ErrPolicy)
 	case codeChannelBusy:
 		return ErrBusy
 	case codeTimeout, codeUserTimeout, codeActionTimeout:

@@ -61,4 +61,7 @@ func describe(f finding) Info {
 	return i
 }
 
+// usesPIN tells whether a PIN is set and does for what bkfs asks.
+func (p *properties) usesPIN() bool { return p.Options[optionPIN] && !p.Options[optionUVOnly] }
+
 func (p *properties) hmacSecret() bool { return slices.Contains(p.Extensions, extensionSecret) }

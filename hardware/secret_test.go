@@ -120,7 +120,7 @@ func TestPolicy(t *testing.T) {
 			func(f *keyring.FIDO2) { f.PIN = false }, nil, ErrPINRequired},
 		{"token verifies unasked", softtoken.Options{Behaviour: softtoken.Behaviour{UV: true}}, func(r *keyring.EnrollRequest) { r.RequireUV = true },
 			func(f *keyring.FIDO2) { f.UserVerification = false }, func(b *softtoken.Behaviour) { b.AlwaysUV = true }, ErrPolicy},
-		{"token cannot verify", softtoken.Options{}, nil, func(f *keyring.FIDO2) { f.UserVerification = true }, nil, ErrPINRequired},
+		{"token cannot verify", softtoken.Options{}, nil, func(f *keyring.FIDO2) { f.UserVerification = true }, nil, ErrUVFailed},
 		{"PIN added to the slot", softtoken.Options{}, nil, func(f *keyring.FIDO2) { f.PIN = true }, nil, ErrPINNotSet},
 		{"no touch in a 2.1 token", softtoken.Options{}, nil, func(f *keyring.FIDO2) { f.UserPresence = false }, nil, ErrPolicy},
 		{"UP bit missing", softtoken.Options{}, nil, nil, behave(func(q *softtoken.Quirks) { q.OmitUP = true }), ErrPolicy},

@@ -28,7 +28,8 @@ const (
 	optionPIN       = "clientPin"
 	optionUV        = "uv"
 	optionAlwaysUV  = "alwaysUv"
-	optionNoPINMake = "makeCredUvNotRqd" // credentials are made without the PIN
+	optionNoPINMake = "makeCredUvNotRqd"               // credentials are made without the PIN
+	optionUVOnly    = "noMcGaPermissionsWithClientPin" // the PIN doesn't replace the token's own verification
 	extensionSecret = "hmac-secret"
 	// CTAP 2.1, clause 12.1: a token may hide credentials from whoever isn't verified, unless told not to.
 	extensionProtect = "credProtect"

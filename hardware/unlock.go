@@ -147,7 +147,7 @@ func (t *Tokens) contend(ctx context.Context, c contender, credentials []keyring
 	}
 	var errs []error
 	for _, m := range c.matches {
-		key, err := t.assert(ctx, d, credentials[m.Credential], nil)
+		key, err := t.verified(d, func() (*seal.Key, error) { return t.assert(ctx, d, credentials[m.Credential], nil) })
 		if err == nil {
 			return m, key, nil
 		}
@@ -157,6 +157,20 @@ func (t *Tokens) contend(ctx context.Context, c contender, credentials []keyring
 		}
 	}
 	return keyring.Match{}, nil, errors.Join(errs...)
+}
+
+// uvTries is how often a finger may be put on the token; most block their sensor after three.
+const uvTries = 2
+
+// verified makes an attempt again when the token's own verification of its user failed and may be tried again.
+func (t *Tokens) verified(d device, attempt func() (*seal.Key, error)) (*seal.Key, error) {
+	for try := 1; ; try++ {
+		key, err := attempt()
+		if try == uvTries || !errors.Is(err, ErrUVFailed) || errors.Is(err, ErrUVBlocked) {
+			return key, err
+		}
+		t.notice(fmt.Sprintf("token %s did not recognise its user: once more", d.label()))
+	}
 }
 
 // verifyByPIN is for tokens that verify their user themselves and could not: their PIN gives the same secret (CTAP
@@ -172,7 +186,7 @@ func (t *Tokens) verifyByPIN(ctx context.Context, all []contender, credentials [
 				continue // which the race has told
 			}
 			p, err := t.detail(ctx, d)
-			if err != nil || !p.Options[optionPIN] {
+			if err != nil || !p.usesPIN() {
 				continue
 			}
 			t.notice(fmt.Sprintf("token %s: its PIN does as well", d.label()))

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"bkfs/archive/seal"
 	"bkfs/hardware/softtoken"
 	"bkfs/keyring"
 
@@ -182,6 +183,73 @@ func TestVerifyByPIN(t *testing.T) {
 	defer mute.Close()
 	if _, err := take(t.Context(), mute, m, f); !errors.Is(err, ErrUVFailed) {
 		t.Errorf("nobody to ask: got %v, want ErrUVFailed", err)
+	}
+}
+
+// TestFailedFinger has a token whose verification fails once after enrolment: it says so in the words of CTAP 2.1,
+// which are those of a token that wants its PIN.
+func TestFailedFinger(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name    string
+		options softtoken.Options
+		want    error
+	}{
+		{"with a PIN", softtoken.Options{PIN: pin, Behaviour: softtoken.Behaviour{UV: true}}, nil},
+		{"asked once more", softtoken.Options{Behaviour: softtoken.Behaviour{UV: true}}, nil},
+		{"2.0", softtoken.Options{Behaviour: softtoken.Behaviour{UV: true, CTAP20: true}}, ErrUVFailed},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			path, f, want := enrolled(t, test.options, func(r *keyring.EnrollRequest) { r.RequireUV = true })
+			if err := softtoken.Behave(path, func(b *softtoken.Behaviour) { b.Quirks.UVFails = 1 }); err != nil {
+				t.Fatal(err)
+			}
+			m := keyring.Match{Device: "soft:" + path}
+			key, err := take(t.Context(), newTokens(t, &voice{pins: []string{pin}}, Options{}, m.Device), m, f)
+			if !errors.Is(err, test.want) || test.want == nil && err != nil {
+				t.Fatalf("got %v, want %v", err, test.want)
+			}
+			defer key.Destroy()
+			if err == nil && !key.Equal(want) {
+				t.Error("another secret")
+			}
+		})
+	}
+}
+
+// TestVerifiedAgain is for tokens that allow another try.
+func TestVerifiedAgain(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		answers []error
+		want    error
+	}{
+		{[]error{ErrUVFailed, nil}, nil},
+		{[]error{ErrUVFailed, ErrUVFailed, nil}, ErrUVFailed},
+		{[]error{ErrUVBlocked, nil}, ErrUVBlocked},
+		{[]error{ErrTimeout, nil}, ErrTimeout},
+	} {
+		tries := 0
+		_, err := newTokens(t, &voice{}, Options{}, "none").verified(device{}, func() (*seal.Key, error) {
+			tries++
+			return nil, test.answers[tries-1]
+		})
+		if !errors.Is(err, test.want) || test.want == nil && err != nil {
+			t.Errorf("%v: got %v after %d tries, want %v", test.answers, err, tries, test.want)
+		}
+	}
+}
+
+// TestPINThatDoesNot has tokens whose PIN doesn't replace their own verification (CTAP 2.1, clause 6.4).
+func TestPINThatDoesNot(t *testing.T) {
+	t.Parallel()
+	p := &properties{Extensions: []string{extensionSecret}, Options: map[string]bool{optionPIN: true, optionUV: true, optionUVOnly: true}}
+	if r := (&keyring.EnrollRequest{}); asksPIN(p, r) || !verifiesToMake(p, r) {
+		t.Error("the PIN is used to make a credential")
+	}
+	if err := suits(&answer{Properties: p}, &keyring.EnrollRequest{RequirePIN: true}); !errors.Is(err, ErrPolicy) {
+		t.Errorf("a slot with the PIN: got %v, want ErrPolicy", err)
 	}
 }
 
