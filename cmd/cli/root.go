@@ -82,7 +82,7 @@ func (a *app) rootCommand() *cobra.Command {
 	flags := root.PersistentFlags()
 	flags.StringVarP(&a.repositoryFlag, "repository", "r", "", "the repository's `DIRECTORY` (default: $BKFS_REPOSITORY, else\n~/.local/share/bkfs/repository)")
 	flags.StringVar(&a.unlockDevice, "unlock-fido2-device", "", "`SPEC` says where to look for a token to unlock with: none, auto, /dev/hidrawN or\nsoft:PATH, or several with commas (default: $BKFS_FIDO2_DEVICE, else auto)")
-	flags.Var(&a.wait, "wait", "how long to wait for a token to be plugged in when none fits; for scripts that a\nperson starts, or a key that isn't at hand (default: 30s on a terminal, else 0)")
+	flags.Var(&a.wait, "wait", "wait for `DURATION` for a token to be plugged in when none fits; for scripts that a\nperson starts, or a key that isn't at hand (default: 30s on a terminal, else 0)")
 	flags.DurationVar(&a.unlockTimeout, "unlock-timeout", 0, "give up unlocking after `DURATION`, everything included (exit code 14); for services\nthat must not wait for a person (default: no limit but those of its parts)")
 	flags.BoolVar(&a.noNotify, "no-notify", false, "don't show on the desktop that a key waits for a touch; for when others see the\nscreen (default: $BKFS_NOTIFY, else show it where notify-send is)")
 	flags.Var(&a.askPassword, "ask-password", "without a terminal, ask for a PIN or passphrase through systemd's password agents\n(default: $BKFS_ASK_PASSWORD, else only as a service of systemd)")
