@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	_ "bkfs/cmd/cli" // so that `go test` takes no result from its cache that is another program's
 )
 
 // program is the bkfs under test; TestMain sets it once.
